@@ -1,0 +1,93 @@
+/* The command line: verbs, what they share, and how they speak.
+ *
+ * A verb is one file: options, usage, work. Its row in the verb table (verbs.c) declares what it
+ * needs; main (atoll.c) brings that about before the verb runs and cleans up after it. Verbs show
+ * everything and own nothing.
+ *
+ * Output: results on standard output; progress, warnings and errors on standard error. With --json
+ * standard output is one event a line.
+ */
+#pragma once
+#include "base/table.h"
+#include "cloud/kinds.h"
+#include "island/island.h"
+#include "island/want.h"
+#include "plan/apply.h"
+#include <signal.h>
+
+typedef struct CmdCommon {
+    const char *file; /* -f: the island file */
+    bool json, verbose, quiet, no_cache;
+    bool color;
+} CmdCommon;
+
+enum {
+    NEED_ISLAND = 1 << 0, /* island file loaded and checked */
+    NEED_CLOUD = 1 << 1,  /* with NEED_ISLAND: its clouds configured (no request made yet) */
+};
+
+typedef struct Cmd Cmd;
+
+typedef struct Verb {
+    const char *name;     /* "plan"; with a sub-verb "media check" */
+    const char *usage;    /* "plan [options]" without the program's name */
+    const char *sentence; /* one, for the list */
+    const char *text;     /* the man page's description; paragraphs parted by an empty line */
+    unsigned needs;
+    size_t options_size;
+    const Opt *options;
+    int (*run)(Cmd *c, char **operands,
+               Err *err); /* 0, a negative ErrKind, or a positive exit code */
+} Verb;
+extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
+extern const Opt common_options[];
+extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_destroy, verb_status,
+    verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version, verb_reference;
+
+struct Cmd {
+    const Verb *verb;
+    CmdCommon common;
+    void *options; /* the verb's own */
+    Island island;
+    Http *http;
+    Cloud *owned[CLOUD_ROLES];
+    Clouds clouds;
+    char *cache_dir;
+    const volatile sig_atomic_t *stop;
+    size_t calls; /* HTTP requests so far, retries and pages included */
+    Msec started; /* time_mono */
+};
+
+/* Configures one login of clouds.yaml with this run's http, cache and stop; owned by the caller
+ * (cloud_free). `name` NULL: the default. */
+int cmd_cloud(Cmd *c, const char *name, Cloud **ret, Err *err) _must_check_;
+/* The same for settings that come from elsewhere; takes *config. */
+Cloud *cmd_cloud_of(Cmd *c, CloudConfig *config);
+/* Loads the island file and configures its clouds, as `needs` says (main does it for the verb's).
+ */
+int cmd_prepare(Cmd *c, unsigned needs, Err *err) _must_check_;
+/* Opens the island's vault (asks for the passphrase). */
+int cmd_vault(Cmd *c, bool make, Vault **ret, Err *err) _must_check_;
+/* One event as a line of JSON on standard output (takes `event`). */
+void cmd_json(json_t *event);
+/* Text on standard output, unless --quiet or --json. */
+void cmd_say(const Cmd *c, const char *format, ...) _printf_(2, 3);
+/* "yes" typed on the terminal; false with a hint when there is none. */
+int cmd_ask(const char *question, const char *expected, Err *err) _must_check_;
+/* "18 calls, 0.41 s" */
+void cmd_cost(const Cmd *c, Buf *out);
+
+/* The plan of a goal, printed (or as JSON events): shared by plan, apply, destroy. */
+typedef struct CmdPlan {
+    World world;
+    Goal goal;
+    Steps steps;
+} CmdPlan;
+int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err) _must_check_;
+void cmd_plan_clear(CmdPlan *p);
+DEFINE_CLEAR(CmdPlan, cmd_plan_clear)
+/* Performs it with live progress; `vault`, `package`: as the verb has them. */
+int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, Err *err) _must_check_;
+/* Help for one verb, and the man page (mdoc) and island reference, from the tables. */
+void cmd_help(const Verb *v, int width, Buf *out);
+void cmd_man(Buf *out);

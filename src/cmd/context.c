@@ -1,0 +1,109 @@
+/* What verbs share: logins, the vault, output. */
+#include "cmd/cmd.h"
+#include "host/keys.h"
+#include "io/crypt.h"
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+Cloud *cmd_cloud_of(Cmd *c, CloudConfig *config)
+{
+    uint64_t seed = 0;
+    crypt_random(&seed, sizeof seed);
+    return cloud_new(
+        config,
+        &(CloudOptions){.http = c->http, .cache_dir = c->cache_dir, .stop = c->stop, .seed = seed});
+}
+
+int cmd_cloud(Cmd *c, const char *name, Cloud **ret, Err *err)
+{
+    CloudConfig config = {0};
+    int r = cloud_config_load(name, &config, err);
+    if (r == 0)
+        *ret = cmd_cloud_of(c, &config);
+    cloud_config_clear(&config);
+    return r;
+}
+
+int cmd_prepare(Cmd *c, unsigned needs, Err *err)
+{
+    if (!(needs & NEED_ISLAND))
+        return 0;
+    int r = island_load(c->common.file, &c->island, err);
+    if (r == -ERR_NOT_FOUND)
+        err_hint(err, "`atoll init` writes a first island file; -f names another one");
+    if (r < 0 || !(needs & NEED_CLOUD))
+        return r;
+    r = cmd_cloud(c, c->island.cloud, &c->owned[CLOUD_OF_ISLAND], err);
+    if (r < 0)
+        return r;
+    const char *media = c->island.media.cloud;
+    if (*media && !streq(media, c->island.cloud)) {
+        r = cmd_cloud(c, media, &c->owned[CLOUD_OF_MEDIA], err);
+        if (r < 0)
+            return r;
+    }
+    c->clouds.island = c->island.name;
+    for (int i = 0; i < CLOUD_ROLES; i++)
+        c->clouds.of[i] = c->owned[i] ? c->owned[i] : c->owned[CLOUD_OF_ISLAND];
+    return 0;
+}
+
+int cmd_vault(Cmd *c, bool make, Vault **ret, Err *err)
+{
+    _cleanup_secret_ Secret *passphrase = NULL;
+    _cleanup_(keypair_clear) KeyPair key = {0};
+    _cleanup_(strlist_clear) StrList recipients = {0};
+    int r = keys_recipients(c->island.name, &recipients, err);
+    if (r == 0)
+        r = keys_passphrase(false, &passphrase, err);
+    if (r == 0)
+        r = keys_open(c->island.name, passphrase, &key, err);
+    if (r < 0)
+        return r;
+    return vault_open(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, &key, &recipients, make, ret,
+                      err);
+}
+
+void cmd_json(json_t *event)
+{
+    _cleanup_free_ char *text = json_text_new(event);
+    puts(text);
+    fflush(stdout);
+    json_decref(event);
+}
+
+void cmd_say(const Cmd *c, const char *format, ...)
+{
+    if (c->common.quiet || c->common.json)
+        return;
+    va_list ap;
+    va_start(ap, format);
+    vprintf(format, ap);
+    va_end(ap);
+    fflush(stdout);
+}
+
+int cmd_ask(const char *question, const char *expected, Err *err)
+{
+    if (!isatty(STDIN_FILENO)) {
+        err_set(err, ERR_USAGE, "this needs a confirmation, and standard input is no terminal");
+        return err_hint(err, "-y says yes beforehand");
+    }
+    fprintf(stderr, "%s ", question);
+    fflush(stderr);
+    char line[128] = "";
+    errno = 0;
+    if (!fgets(line, sizeof line, stdin))
+        return err_set(err, ERR_INTERRUPTED, "not confirmed; nothing was done");
+    Str typed = str_trim(str_of(line));
+    if (!str_eq(typed, str_of(expected)))
+        return err_set(err, ERR_INTERRUPTED, "not confirmed ('%s' was expected); nothing was done",
+                       expected);
+    return 0;
+}
+
+void cmd_cost(const Cmd *c, Buf *out)
+{
+    buf_printf(out, "%zu calls, %.2f s", c->calls, (double)(time_mono() - c->started) / 1000.0);
+}

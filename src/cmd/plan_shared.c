@@ -1,0 +1,140 @@
+/* The plan of a goal: made, printed, performed. Shared by plan, apply and destroy. */
+#include "cmd/cmd.h"
+#include "cmd/progress.h"
+#include <stdio.h>
+#include <unistd.h>
+
+void cmd_plan_clear(CmdPlan *p)
+{
+    world_clear(&p->world);
+    goal_clear(&p->goal);
+    steps_clear(&p->steps);
+}
+
+typedef struct Tally {
+    int add, change, remove, downtime_s, losses;
+} Tally;
+
+static Tally tally(const Steps *steps)
+{
+    Tally t = {0};
+    for (size_t i = 0; i < steps->len; i++) {
+        const Step *s = &steps->items[i];
+        t.add += s->verb == KIND_CREATE;
+        t.remove += s->verb == KIND_DELETE;
+        t.change += s->verb != KIND_CREATE && s->verb != KIND_DELETE;
+        t.downtime_s += s->downtime_s;
+        t.losses += s->loss != NULL;
+    }
+    return t;
+}
+
+static void print_steps(const Cmd *c, const CmdPlan *p)
+{
+    for (size_t i = 0; i < p->steps.len; i++) {
+        if (c->common.json) {
+            json_t *event = plan_step_json_new(&p->goal, &p->steps.items[i]);
+            json_object_set_new(event, "event", json_string("planned_change"));
+            cmd_json(event);
+            continue;
+        }
+        _cleanup_(buf_clear) Buf line = BUF_INIT(BUF_MAX_LINE);
+        plan_line(&p->goal, &p->steps.items[i], &line);
+        cmd_say(c, "%s\n", line.p);
+    }
+}
+
+static void print_summary(const Cmd *c, const CmdPlan *p)
+{
+    Tally t = tally(&p->steps);
+    if (c->common.json) {
+        cmd_json(json_make_new("{s:s, s:i, s:i, s:i, s:i, s:I}", "event", "change_summary", "add",
+                               t.add, "change", t.change, "remove", t.remove, "downtime_s",
+                               t.downtime_s, "calls", (json_int_t)c->calls));
+        return;
+    }
+    _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
+    cmd_cost(c, &cost);
+    if (p->steps.len == 0) {
+        cmd_say(c, "No changes: %s is as the file says. %s.\n", c->island.name, cost.p);
+        return;
+    }
+    cmd_say(c, "Plan: %d to add, %d to change, %d to delete.", t.add, t.change, t.remove);
+    if (t.downtime_s)
+        cmd_say(c, " Downtime: about %d s.", t.downtime_s);
+    if (t.losses)
+        cmd_say(c, " DATA IS LOST in %d of them.", t.losses);
+    cmd_say(c, " %s.\n", cost.p);
+}
+
+int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
+{
+    Msec now = time_now();
+    cmd_say(c, "%s on %s\n", c->island.name, c->island.cloud);
+    int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
+    if (r < 0)
+        return r;
+    if (!destroy) {
+        r = island_preflight(&c->island, ret->world.facts, err);
+        if (r == -ERR_PREFLIGHT && c->cache_dir) {
+            /* The facts may be an hour old, and what is missing may have come since. */
+            err_clear(err);
+            r = apply_look(&c->clouds, &c->island, c->cache_dir, true, now, &ret->world, err);
+            if (r == 0)
+                r = island_preflight(&c->island, ret->world.facts, err);
+        }
+        if (r < 0)
+            return r;
+    }
+    apply_goal(&c->island, &ret->world, destroy, data, &ret->goal);
+    r = plan_make(&ret->goal, &ret->world, now, &ret->steps, err);
+    if (r < 0)
+        return r;
+    print_steps(c, ret);
+    print_summary(c, ret);
+    return 0;
+}
+
+static int need_vault(void *user, const Vault **ret, Err *err)
+{
+    struct {
+        Cmd *c;
+        Vault *vault;
+    } *u = user;
+    if (!u->vault) {
+        int r = cmd_vault(u->c, true, &u->vault, err);
+        if (r < 0)
+            return r;
+    }
+    *ret = u->vault;
+    return 0;
+}
+
+int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, Err *err)
+{
+    struct {
+        Cmd *c;
+        Vault *vault;
+    } lazy = {.c = c};
+    char holder[320], machine[256] = "";
+    (void)gethostname(machine, sizeof machine - 1); /* only words for another operator */
+    const char *who = getenv("USER");
+    snprintf(holder, sizeof holder, "%s@%s", who ? who : "root", machine);
+    Progress *progress =
+        progress_new(isatty(STDERR_FILENO), c->common.json, c->common.quiet, c->common.color);
+    ApplyContext context = {.clouds = &c->clouds,
+                            .island = &c->island,
+                            .need_vault = need_vault,
+                            .need_vault_user = &lazy,
+                            .package = package,
+                            .cache_dir = c->cache_dir,
+                            .holder = holder,
+                            .lease_wait_ms = lease_wait_ms,
+                            .stop = c->stop,
+                            .event = progress_event,
+                            .user = progress};
+    int r = apply_run(&context, &p->goal, &p->steps, &p->world, err);
+    progress_free(progress);
+    vault_free(lazy.vault);
+    return r;
+}

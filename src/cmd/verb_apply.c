@@ -1,0 +1,116 @@
+/* atoll apply: makes the cloud what the island file says. */
+#include "cmd/cmd.h"
+#include "io/file.h"
+#include <unistd.h>
+
+typedef struct Options {
+    bool yes;
+    const char *package;
+    int64_t lease_wait_ms;
+} Options;
+
+static const Opt options[] = {
+    {.name = "yes",
+     .letter = 'y',
+     .type = OPT_FLAG,
+     .sentence = "Do not ask.",
+     .offset = offsetof(Options, yes)},
+    {.name = "package",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "atoll's own .deb, which new servers install (default: beside the program, or in "
+                 "apt's archive).",
+     .offset = offsetof(Options, package)},
+    {.name = "lease-wait",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "Wait so long for another run on this island to end.",
+     .offset = offsetof(Options, lease_wait_ms),
+     .min = 0,
+     .max = 24 * HOUR},
+    OPT_END,
+};
+
+/* Only new servers need the package; so it is looked for when there is one to be made. */
+static int find_package(const Options *o, const CmdPlan *p, char **ret, Err *err)
+{
+    bool needed = false;
+    for (size_t i = 0; i < p->steps.len; i++)
+        needed |=
+            p->steps.items[i].kind == RESOURCE_SERVER && p->steps.items[i].verb == KIND_CREATE;
+    if (!needed)
+        return 0;
+    if (o->package) {
+        if (!file_exists(o->package))
+            return err_set(err, ERR_NOT_FOUND, "no package at %s", o->package);
+        *ret = xstrdup(o->package);
+        return 0;
+    }
+    char self[4096] = "";
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash = n > 0 ? strrchr(self, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    const char *const folders[] = {self, "/var/cache/apt/archives"};
+    for (size_t f = 0; f < ARRAY_LEN(folders); f++) {
+        _cleanup_(strlist_clear) StrList names = {0};
+        if (file_list(folders[f], &names, NULL) < 0)
+            continue;
+        for (size_t i = 0; i < names.len; i++)
+            if (starts_with(names.items[i], "atoll_" ATOLL_VERSION) &&
+                ends_with(names.items[i], ".deb")) {
+                *ret = path_join(folders[f], names.items[i]);
+                return 0;
+            }
+    }
+    err_set(err, ERR_PREFLIGHT,
+            "new servers install atoll " ATOLL_VERSION ", and its package was not found");
+    return err_hint(err, "--package FILE names it; `make deb` builds it from source");
+}
+
+static int run(Cmd *c, char **operands, Err *err)
+{
+    (void)operands; /* none */
+    const Options *o = c->options;
+    _cleanup_(cmd_plan_clear) CmdPlan plan = {0};
+    _cleanup_free_ char *package = NULL;
+    int r = cmd_plan(c, false, false, &plan, err);
+    if (r < 0)
+        return r;
+    r = find_package(o, &plan, &package, err);
+    if (r < 0)
+        return r;
+    if (plan.steps.len > 0 && !o->yes) {
+        r = cmd_ask("Apply this? Type yes:", "yes", err);
+        if (r < 0)
+            return r;
+    }
+    r = cmd_perform(c, &plan, package, o->lease_wait_ms, err);
+    if (r < 0)
+        return r;
+    if (plan.steps.len == 0)
+        return 0;
+    _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
+    cmd_cost(c, &cost);
+    cmd_say(c, "Done: %s is as the file says. %s.\n", c->island.name, cost.p);
+    return 0;
+}
+
+const Verb verb_apply = {
+    .name = "apply",
+    .usage = "apply [options]",
+    .sentence = "Make the cloud what the island file says.",
+    .text =
+        "Prints the plan, asks, and performs it: independent steps in parallel, waiting only "
+        "for what the next step needs. It can be interrupted or killed at any moment; the next "
+        "apply goes on from what is there.\n\n"
+        "A step that was not in the printed plan is refused (exit 5). One run at a time works on "
+        "an island (exit 4): the lease is a security group in the cloud, and a holder that died "
+        "on this machine is taken over at once.\n\n"
+        "The first apply makes the island's secrets and seals them into the vault container, for "
+        "the operator's key and the recovery key that `atoll init` made.",
+    .needs = NEED_ISLAND | NEED_CLOUD,
+    .options_size = sizeof(Options),
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,96 @@
+/* atoll destroy: takes the island down; data only when asked twice. */
+#include "cmd/cmd.h"
+
+typedef struct Options {
+    bool yes, data;
+    const char *confirm;
+    int64_t lease_wait_ms;
+} Options;
+
+static const Opt options[] = {
+    {.name = "yes",
+     .letter = 'y',
+     .type = OPT_FLAG,
+     .sentence = "Do not ask (with --data, --confirm is needed as well).",
+     .offset = offsetof(Options, yes)},
+    {.name = "data",
+     .type = OPT_FLAG,
+     .sentence = "Delete the protected things too: volumes, media, vault, floating IP.",
+     .offset = offsetof(Options, data)},
+    {.name = "confirm",
+     .type = OPT_STRING,
+     .argument = "ISLAND",
+     .sentence = "The island's name, typed beforehand.",
+     .offset = offsetof(Options, confirm)},
+    {.name = "lease-wait",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "Wait so long for another run on this island to end.",
+     .offset = offsetof(Options, lease_wait_ms),
+     .min = 0,
+     .max = 24 * HOUR},
+    OPT_END,
+};
+
+static int confirm(const Cmd *c, const Options *o, Err *err)
+{
+    const char *name = c->island.name;
+    if (o->confirm && !streq(o->confirm, name))
+        return err_set(err, ERR_USAGE, "--confirm says '%s', the island is '%s'", o->confirm, name);
+    if (o->confirm || (o->yes && !o->data))
+        return 0;
+    if (o->yes) {
+        err_set(err, ERR_USAGE, "--data with --yes needs the island's name as well");
+        return err_hint(err, "--confirm %s", name);
+    }
+    _cleanup_free_ char *question = xasprintf(
+        "%s Type the island's name (%s):",
+        o->data ? "This deletes the data of the island, for ever." : "Destroy this?", name);
+    return cmd_ask(question, name, err);
+}
+
+static int run(Cmd *c, char **operands, Err *err)
+{
+    (void)operands; /* none */
+    const Options *o = c->options;
+    _cleanup_(cmd_plan_clear) CmdPlan plan = {0};
+    int r = cmd_plan(c, true, o->data, &plan, err);
+    if (r == 0 && plan.steps.len > 0)
+        r = confirm(c, o, err);
+    if (r == 0)
+        r = cmd_perform(c, &plan, NULL, o->lease_wait_ms, err);
+    if (r < 0)
+        return r;
+    size_t kept = 0;
+    for (size_t i = 0; i < plan.world.items.len; i++)
+        kept += plan.world.items.items[i].kind != RESOURCE_HOST;
+    _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
+    cmd_cost(c, &cost);
+    if (kept == 0) {
+        cmd_say(c, "Done: nothing of %s is left. %s.\n", c->island.name, cost.p);
+        return 0;
+    }
+    cmd_say(c, "Done. Kept, because they hold data or an address people know:\n");
+    for (size_t i = 0; i < plan.world.items.len; i++) {
+        const Resource *have = &plan.world.items.items[i];
+        if (have->kind != RESOURCE_HOST)
+            cmd_say(c, "  %s %s (%s)\n", resource_row(have->kind)->word, have->key, have->name);
+    }
+    cmd_say(c, "`atoll destroy --data` deletes them. %s.\n", cost.p);
+    return 0;
+}
+
+const Verb verb_destroy = {
+    .name = "destroy",
+    .usage = "destroy [options]",
+    .sentence = "Take the island down; its data stays unless --data is given.",
+    .text =
+        "Deletes everything that carries the island's marker, in the order that the services "
+        "accept, except what is protected: volumes, the media and vault containers, the floating "
+        "IP. With --data these go as well, after the island's name was typed.\n\n"
+        "Nothing without the island's marker is touched.",
+    .needs = NEED_ISLAND | NEED_CLOUD,
+    .options_size = sizeof(Options),
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,30 @@
+/* atoll reference: the documents that are made from the program's own tables. */
+#include "cmd/cmd.h"
+#include <stdio.h>
+
+static int run(Cmd *c, char **operands, Err *err)
+{
+    (void)c; /* nothing of it is needed */
+    static const struct {
+        const char *name;
+        void (*write)(Buf *out);
+    } documents[] = {{"island", island_reference}, {"man", cmd_man}};
+    for (size_t i = 0; operands[0] && i < ARRAY_LEN(documents); i++)
+        if (streq(operands[0], documents[i].name)) {
+            _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+            documents[i].write(&text);
+            fputs(text.p, stdout);
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "atoll reference prints one of: island, man");
+}
+
+const Verb verb_reference = {
+    .name = "reference",
+    .usage = "reference island|man",
+    .sentence = "Print the island file's reference, or the man page.",
+    .text =
+        "Both are made from the tables that the program itself uses, so they cannot differ from "
+        "what it does.",
+    .run = run,
+};

@@ -1,0 +1,356 @@
+#include "host/agent.h"
+#include "base/log.h"
+#include "host/agent_state.h"
+#include "host/boot.h"
+#include "host/bundle.h"
+#include "host/mailbox.h"
+#include "host/role_services.h"
+#include "host/volume.h"
+#include "io/child.h"
+#include "io/file.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+
+#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
+#define MAX_SERVICES 64
+#define TURN_MS 100
+#define REPORT_EVERY (1 * MINUTE)
+#define REPORT_LIFE_S (7 * DAY / SECOND)
+#define REPORT_GAP (1 * SECOND) /* of reports that differ in words only */
+#define POLL_FAST (1 * SECOND)
+#define POLL_SLOW (10 * SECOND)
+#define CALM_AFTER (10 * MINUTE)
+#define INSTALL_RETRY (2 * SECOND)
+#define INSTALL_LIMIT (3 * MINUTE)
+#define FLUSH_MS (2 * SECOND)
+
+typedef struct Agent {
+    const AgentOptions *o;
+    AgentState state;
+    HostPaths paths;
+    Mailbox *mail;
+    void *driver;
+    /* The bundle that is run; number 0: none yet. */
+    int64_t number;
+    json_t *spec;
+    Vault *secrets;
+    bool installed; /* the driver has it */
+    Msec install_at, since;
+    char *install_why;
+    /* Reports. */
+    char *last_body, *last_state;
+    Msec reported, healthy_since;
+    char *trouble; /* the mailbox's, as it was logged */
+} Agent;
+
+static const char *own_word(const Agent *a, const ServiceStatus *s, size_t n, Msec now)
+{
+    const char *word = "healthy";
+
+    if (!a->installed)
+        return now - a->since >= INSTALL_LIMIT ? "failed" : "starting";
+    for (size_t i = 0; i < n; i++) {
+        if (s[i].state == SERVICE_FAILED)
+            return "failed";
+        if (s[i].state != SERVICE_HEALTHY)
+            word = "starting";
+    }
+    return word;
+}
+
+/* No secret has a way into it: names, states, and words of failures that are made of names, numbers
+ * and what programs say of addresses and exit statuses. */
+static char *report_body_new(const Agent *a, int64_t number, const char *state, const char *why,
+                             const ServiceStatus *s, size_t n)
+{
+    _cleanup_json_ json_t *services = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        /* A service's words may be cut inside a character. */
+        json_t *words = json_string(s[i].why);
+        json_array_append_new(services, json_make_new("{s:s, s:s, s:o, s:i}", "name", s[i].name,
+                                                      "state", service_state_word(s[i].state),
+                                                      "why", words ? words : json_string(""),
+                                                      "restarts", s[i].restarts));
+    }
+    _cleanup_json_ json_t *body =
+        json_make_new("{s:I, s:s, s:O, s:s, s:s}", "number", (json_int_t)number, "state", state,
+                      "services", services, "version", ATOLL_VERSION, "server", a->state.server);
+    if (why && *why)
+        json_object_set_new(body, "why", json_string(why));
+    return json_text_new(body);
+}
+
+static void put_report(Agent *a, int64_t number, const char *state, const char *body)
+{
+    _cleanup_free_ char *name = xasprintf("%08lld-%s", (long long)number, state);
+    mailbox_put(a->mail, name, body, REPORT_LIFE_S);
+}
+
+/* A report goes out at once when the state is another, soon when its words are, and every minute.
+ */
+static void report(Agent *a, Msec now)
+{
+    ServiceStatus s[MAX_SERVICES];
+
+    if (a->number == 0)
+        return;
+    size_t n = a->o->driver->status(a->driver, s, MAX_SERVICES);
+    const char *state = own_word(a, s, n, now);
+    if (!streq(state, "healthy"))
+        a->healthy_since = 0;
+    else if (a->healthy_since == 0)
+        a->healthy_since = now;
+
+    bool other_state = !streq(state, a->last_state);
+    Msec age = now - a->reported;
+    if (!other_state && age < REPORT_GAP)
+        return;
+    char *body = report_body_new(a, a->number, state, a->installed ? NULL : a->install_why, s, n);
+    if (!other_state && age < REPORT_EVERY && streq(body, a->last_body)) {
+        free(body);
+        return;
+    }
+    put_report(a, a->number, state, body);
+    if (other_state)
+        log_info("bundle %lld is %s", (long long)a->number, state);
+    free(a->last_body);
+    free(a->last_state);
+    a->last_body = body;
+    a->last_state = xstrdup(state);
+    a->reported = now;
+}
+
+/* --- installing --- */
+
+/* Services that run as other users have to pass through folders that are the agent's. */
+static void let_pass(const Agent *a, const char *folder)
+{
+    struct stat st;
+    if (a->paths.as_root && *folder && stat(folder, &st) == 0 && (st.st_mode & 0011) != 0011)
+        (void)chmod(folder, (st.st_mode | 0011) & 07777); /* starting will say what is wrong */
+}
+
+static int install(Agent *a, Msec now, Err *err)
+{
+    _cleanup_free_ char *data = NULL;
+    _cleanup_(services_clear) Services services = {0};
+    HostPaths paths = a->paths;
+
+    int r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
+    if (r < 0)
+        return r;
+    let_pass(a, a->paths.root);
+    let_pass(a, data);
+    paths.address = json_str_or(a->spec, "address", "");
+    paths.data = data;
+    r = role_services(a->spec, a->secrets, &paths, &services, err);
+    if (r == 0)
+        r = a->o->driver->set(a->driver, &services, now, err);
+    return r;
+}
+
+static void try_install(Agent *a, Msec now)
+{
+    _cleanup_(err_clear) Err err = {0};
+
+    if (a->number == 0 || a->installed || now < a->install_at)
+        return;
+    if (install(a, now, &err) == 0) {
+        a->installed = true;
+        return;
+    }
+    if (!streq(a->install_why, err.text))
+        log_warn("bundle %lld: %s", (long long)a->number, err.text);
+    free(a->install_why);
+    a->install_why = xstrdup(err.text);
+    a->install_at = now + INSTALL_RETRY;
+}
+
+/* --- bundles --- */
+
+static int open_bundle(Agent *a, Str text, int64_t number, int64_t last, json_t **ret_body,
+                       Err *err)
+{
+    BundleHead expect = {a->state.server, a->state.nonce, number};
+    return bundle_open(text, a->state.sign_public, &a->state.key, &expect, last, ret_body, err);
+}
+
+/* Makes an opened bundle the one that is run. It is tried out on paper first: what this version
+ * does not know is refused, and the last good one runs on. */
+static int adopt(Agent *a, json_t *body, Msec now, Err *err)
+{
+    _cleanup_(vault_drop) Vault *secrets = vault_new();
+    _cleanup_(services_clear) Services services = {0};
+    json_t *spec = json_object_get(body, "spec");
+    HostPaths paths = a->paths;
+
+    int r = bundle_vault(body, secrets, err);
+    if (r < 0)
+        return r;
+    paths.address = json_str_or(spec, "address", "");
+    paths.data = "/srv/atoll";
+    if (!*paths.address)
+        return err_set(err, ERR_CONFIG, "the bundle does not say this server's address");
+    r = role_services(spec, secrets, &paths, &services, err);
+    if (r < 0)
+        return r;
+    /* `services` borrows from the secrets. */
+    services_clear(&services);
+    json_decref(a->spec);
+    (void)vault_free(a->secrets);
+    a->spec = json_incref(spec);
+    a->secrets = TAKE(secrets);
+    a->number = json_int(body, "number", 0);
+    a->installed = false;
+    a->install_at = 0;
+    a->since = now;
+    free(TAKE(a->install_why));
+    free(TAKE(a->last_state));
+    return 0;
+}
+
+static void refuse(Agent *a, int64_t number, const Err *why)
+{
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_free_ char *body = report_body_new(a, number, "refused", why->text, NULL, 0);
+
+    log_warn("bundle %lld is refused: %s", (long long)number, why->text);
+    put_report(a, number, "refused", body);
+    if (agent_state_pass(&a->state, number, &err) < 0)
+        log_err(&err);
+}
+
+static void take_bundle(Agent *a, int64_t number, Str text, Msec now)
+{
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_json_ json_t *body = NULL;
+
+    int r = open_bundle(a, text, number, a->state.last, &body, &err);
+    if (r == 0)
+        r = adopt(a, body, now, &err);
+    if (r < 0) {
+        refuse(a, number, &err);
+        return;
+    }
+    log_info("bundle %lld is taken", (long long)number);
+    const json_t *urls = json_object_get(body, "urls");
+    if (json_str(urls, "in") && json_str(urls, "out"))
+        mailbox_urls(a->mail, json_str(urls, "in"), json_str(urls, "out"));
+    /* If this disk is full the bundle is run all the same, and asked for again after a restart. */
+    if (agent_state_keep(&a->state, number, text, &err) < 0)
+        log_err(&err);
+}
+
+/* The bundle that ran before this program was started. *ret_body is NULL if there is none. */
+static void open_kept(Agent *a, json_t **ret_body, Msec now)
+{
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
+    _cleanup_(err_clear) Err err = {0};
+
+    int r = agent_state_bundle(&a->state, &text, &err);
+    if (r == -ERR_NOT_FOUND)
+        return;
+    if (r == 0)
+        r = open_bundle(a, buf_as_str(&text), 0, 0, ret_body, &err);
+    if (r == 0)
+        r = adopt(a, *ret_body, now, &err);
+    if (r < 0) {
+        (void)err_wrap(&err, "the bundle that was kept cannot be used");
+        log_err(&err);
+        return;
+    }
+    a->state.last = MAX(a->state.last, a->number);
+}
+
+static void open_mail(Agent *a, const json_t *kept)
+{
+    const json_t *urls = json_object_get(kept, "urls");
+
+    a->mail = mailbox_open(json_str_or(urls, "in", a->state.in_url),
+                           json_str_or(urls, "out", a->state.out_url), a->state.last + 1);
+    if (a->number == 0 && a->state.k) {
+        _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
+        boot_hello_make(a->state.k, a->state.server, a->state.nonce, a->state.key.public_b64,
+                        &hello);
+        /* It stays: every bundle is sealed to the key in it. */
+        mailbox_put(a->mail, "hello", hello.p, 0);
+    }
+}
+
+/* --- the loop --- */
+
+static void look_at_mail(Agent *a, Msec now)
+{
+    _cleanup_free_ char *text = NULL;
+    int64_t number;
+
+    if (mailbox_take(a->mail, &number, &text))
+        take_bundle(a, number, str_of(text), now);
+    bool calm = a->healthy_since && now - a->healthy_since >= CALM_AFTER;
+    mailbox_next(a->mail, a->state.last + 1, calm ? POLL_SLOW : POLL_FAST);
+
+    char *trouble = mailbox_trouble(a->mail);
+    if (trouble && !streq(trouble, a->trouble))
+        log_warn("%s", trouble);
+    else if (!trouble && a->trouble)
+        log_info("the object store answers again");
+    free(a->trouble);
+    a->trouble = trouble;
+}
+
+static void agent_turn(Agent *a)
+{
+    Msec now = time_mono();
+
+    look_at_mail(a, now);
+    try_install(a, now);
+    a->o->driver->tick(a->driver, now);
+    report(a, now);
+}
+
+static void agent_clear(Agent *a)
+{
+    (void)mailbox_close(a->mail, FLUSH_MS);
+    if (a->driver)
+        a->o->driver->close(a->driver);
+    agent_state_clear(&a->state);
+    json_decref(a->spec);
+    (void)vault_free(a->secrets);
+    free(a->install_why);
+    free(a->last_body);
+    free(a->last_state);
+    free(a->trouble);
+    host_paths_clear(&a->paths);
+}
+DEFINE_CLEAR(Agent, agent_clear)
+
+int agent_run(const AgentOptions *o, Err *err)
+{
+    _cleanup_(agent_clear) Agent a = {.o = o, .state.lock_fd = -1};
+    _cleanup_free_ char *log_dir = xasprintf("%s/var/log/atoll", o->root);
+    json_t *kept = NULL;
+
+    int r = host_paths_find(o->root, &a.paths, err);
+    if (r == 0)
+        r = agent_state_open(o->root, &a.state, err);
+    if (r < 0)
+        return r;
+    a.driver = o->driver->open(o->root, log_dir);
+    open_kept(&a, &kept, time_mono());
+    open_mail(&a, kept);
+    json_decref(kept);
+    log_info("%s is up; its services are run by the %s driver", a.state.server, o->driver->name);
+    child_notify("READY=1");
+    while (!*o->stop) {
+        agent_turn(&a);
+        if (!*o->stop)
+            time_sleep(TURN_MS);
+    }
+    child_notify("STOPPING=1");
+    log_info("stopping the services");
+    while (!o->driver->stop(a.driver, time_mono()))
+        time_sleep(TURN_MS);
+    return 0;
+}

@@ -1,0 +1,267 @@
+#include "host/boot.h"
+#include "host/bundle.h"
+#include "host/spec.h"
+#include "io/crypt.h"
+#include "io/file.h"
+
+#include <sys/stat.h>
+
+#define HELLO_MAX_BYTES ((size_t)4 << 10)
+#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
+/* Nova takes 65,535 characters of base64; a script that nears this would be a mistake. */
+#define USER_DATA_MAX ((size_t)4 << 10)
+
+/* The constant part. The values stand above it, in single quotes. They never reach the argv of a
+ * program: printf is built into the shell, and curl reads its settings from standard input. The
+ * network may come later than this script does, hence the patience. */
+static const char script[] =
+    "say() { echo \"atoll: $*\"; }\n"
+    "root=${ATOLL_ROOT:-}\n"
+    "dir=$(mktemp -d)\n"
+    "trap 'rm -rf \"$dir\"' EXIT\n"
+    "pkg=$dir/atoll.deb\n"
+    "again() {\n"
+    "    tries=0\n"
+    "    until \"$@\"; do\n"
+    "        tries=$((tries + 1))\n"
+    "        [ \"$tries\" -lt 60 ] || { say \"giving up: $1\"; exit 1; }\n"
+    "        sleep \"${ATOLL_BOOT_PAUSE:-5}\"\n"
+    "    done\n"
+    "}\n"
+    "download() {\n"
+    "    command -v curl >/dev/null || (umask 022; apt-get -q update && apt-get -qy install curl) "
+    "|| "
+    "return 1\n"
+    "    printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$url\" \"$pkg\" |\n"
+    "        curl --silent --show-error --fail --connect-timeout 10 --max-time 300 --config -\n"
+    "}\n"
+    "install_it() {\n"
+    "    (umask 022; export DEBIAN_FRONTEND=noninteractive; apt-get -q update &&\n"
+    "        apt-get -qy install --no-install-recommends \"$pkg\")\n"
+    "}\n"
+    "say 'downloading the package'\n"
+    "again download\n"
+    "printf '%s  %s\\n' \"$sha\" \"$pkg\" | sha256sum -c --status - ||\n"
+    "    { say 'the package is not what it should be'; exit 1; }\n"
+    "(umask 022; mkdir -p \"$root/etc\" \"$root/var/lib\")\n"
+    "mkdir -p \"$root/etc/atoll\" \"$root/var/lib/atoll\"\n"
+    "printf '%s\\n' \"$boot\" >\"$root/etc/atoll/boot.json\"\n"
+    "say 'installing the package'\n"
+    "if [ -n \"$root\" ]; then\n"
+    "    dpkg-deb -x \"$pkg\" \"$root\"\n"
+    "    cat >\"$root/var/lib/atoll/boot\" <<'END'\n"
+    "#!/bin/sh\n"
+    "exec \"$ATOLL_ROOT/usr/bin/atoll\" host --root \"$ATOLL_ROOT\"\n"
+    "END\n"
+    "    chmod 0700 \"$root/var/lib/atoll/boot\"\n"
+    "    rm -rf \"$dir\"\n"
+    "    say 'starting'\n"
+    "    exec \"$root/usr/bin/atoll\" host --root \"$root\"\n"
+    "fi\n"
+    "again install_it\n"
+    "say 'starting'\n"
+    "systemctl enable --now atoll-host\n";
+
+void boot_nonce(char ret[static 17])
+{
+    uint8_t raw[8];
+    _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
+
+    crypt_random(raw, sizeof raw);
+    crypt_hex(&hex, raw, sizeof raw);
+    memcpy(ret, hex.p, 17);
+}
+
+static Secret *boot_key_new(const Vault *v, const char *server, const char *nonce)
+{
+    _cleanup_free_ char *label = xasprintf("boot/%s/%s", server, nonce);
+    return vault_derive_new(v, label);
+}
+
+/* Puts the package where the script fetches it. Its name is its hash, so what is there with the
+ * same size is the same. *ret_sha is 64 hex digits. */
+static int upload_package(const BootInput *in, Buf *ret_sha, Err *err)
+{
+    _cleanup_(buf_clear) Buf sha = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_json_ json_t *list = NULL;
+    struct stat st;
+
+    if (stat(in->package, &st) < 0) {
+        (void)err_set(err, ERR_CONFIG, "cannot find atoll's own package %s: %m", in->package);
+        return err_hint(err, "--package names it");
+    }
+    int r = crypt_hash_file(CRYPT_SHA256, in->package, &sha, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *container = xasprintf("%s-boot", in->island);
+    _cleanup_free_ char *name = xasprintf("%s.deb", sha.p);
+    r = swift_list(in->cloud, container, name, &list, err);
+    if (r < 0)
+        return r;
+    if (json_array_size(list) == 0 ||
+        json_int(json_array_get(list, 0), "bytes", -1) != (int64_t)st.st_size) {
+        _cleanup_free_ char *path = xasprintf("%s/%s", container, name);
+        r = swift_put(in->cloud, path,
+                      &(SwiftPut){.file = in->package,
+                                  .content_type = "application/vnd.debian.binary-package"},
+                      err);
+    }
+    if (r == 0)
+        buf_add(ret_sha, sha.p, sha.len);
+    return r;
+}
+
+/* The two prefix TempURLs of a server's mailbox. */
+static int mailbox_urls(Cloud *cloud, const Vault *v, const char *island, const char *server,
+                        const char *nonce, Msec expires, char **ret_in, char **ret_out, Err *err)
+{
+    _cleanup_secret_ Secret *key = vault_derive_new(v, "temp-url/mail");
+    _cleanup_free_ char *in_path = xasprintf("%s-mail/%s/%s/in/", island, server, nonce);
+    _cleanup_free_ char *out_path = xasprintf("%s-mail/%s/%s/out/", island, server, nonce);
+    _cleanup_free_ char *in = NULL;
+
+    int r = swift_temp_url(cloud, key, "GET", in_path, true, expires, &in, err);
+    if (r == 0)
+        r = swift_temp_url(cloud, key, "PUT", out_path, true, expires, ret_out, err);
+    if (r == 0)
+        *ret_in = TAKE(in);
+    return r;
+}
+
+static int boot_json(const BootInput *in, const Vault *v, Buf *ret, Err *err)
+{
+    _cleanup_free_ char *in_url = NULL, *out_url = NULL;
+    _cleanup_(keypair_clear) KeyPair sign = {0};
+    _cleanup_secret_ Secret *k = boot_key_new(v, in->server, in->nonce);
+    Msec expires = in->now + MAIL_URL_LIFE;
+
+    int r = vault_sign_keys(v, &sign, err);
+    if (r == 0)
+        r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
+                         &out_url, err);
+    if (r < 0)
+        return r;
+    _cleanup_json_ json_t *boot =
+        json_make_new("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "v", 1, "server", in->server,
+                      "nonce", in->nonce, "k", secret_expose(k).p, "sign_public", sign.public_b64,
+                      "in", in_url, "out", out_url, "expires", (json_int_t)(expires / SECOND));
+    _cleanup_free_ char *text = json_text_new(boot);
+    buf_str(ret, text);
+    explicit_bzero(text, strlen(text));
+    return 0;
+}
+
+void boot_script(const char *sha256, const char *package_url, const char *boot_json_text, Buf *ret)
+{
+    buf_str(ret, "#!/bin/sh\nset -eu\numask 077\nsha=");
+    buf_shell_quote(ret, sha256);
+    buf_str(ret, "\nurl=");
+    buf_shell_quote(ret, package_url);
+    buf_str(ret, "\nboot=");
+    buf_shell_quote(ret, boot_json_text);
+    buf_char(ret, '\n');
+    buf_str(ret, script);
+}
+
+int boot_user_data(const BootInput *in, const Vault *v, Buf *ret_user_data, Err *err)
+{
+    _cleanup_(buf_clear) Buf sha = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_(buf_wipe) Buf boot = BUF_INIT(USER_DATA_MAX), text = BUF_INIT(USER_DATA_MAX);
+    _cleanup_free_ char *url = NULL;
+    _cleanup_secret_ Secret *key = vault_derive_new(v, "temp-url/boot");
+
+    int r = upload_package(in, &sha, err);
+    if (r < 0)
+        return err_wrap(err, "uploading atoll's package");
+    _cleanup_free_ char *path = xasprintf("%s-boot/%s.deb", in->island, sha.p);
+    r = swift_temp_url(in->cloud, key, "GET", path, false, in->now + BOOT_URL_LIFE, &url, err);
+    if (r == 0)
+        r = boot_json(in, v, &boot, err);
+    if (r < 0)
+        return err_wrap(err, "making the first boot of %s", in->server);
+    boot_script(sha.p, url, boot.p, &text);
+    if (boot.overflow || text.overflow)
+        return err_set(err, ERR_BUG, "the first boot of %s needs more than %zu bytes", in->server,
+                       USER_DATA_MAX);
+    buf_add(ret_user_data, text.p, text.len);
+    return 0;
+}
+
+static void hello_mac(const Secret *k, const char *server, const char *nonce,
+                      const char *public_b64, Buf *ret_hex)
+{
+    _cleanup_free_ char *text = xasprintf("hello/%s/%s/%s", server, nonce, public_b64);
+    crypt_hmac(CRYPT_SHA256, k, str_of(text), ret_hex);
+}
+
+void boot_hello_make(const Secret *k, const char *server, const char *nonce, const char *public_b64,
+                     Buf *ret)
+{
+    _cleanup_(buf_clear) Buf mac = BUF_INIT(BUF_MAX_LINE);
+
+    hello_mac(k, server, nonce, public_b64, &mac);
+    _cleanup_json_ json_t *hello =
+        json_make_new("{s:i, s:s, s:s}", "v", 1, "public", public_b64, "mac", mac.p);
+    _cleanup_free_ char *text = json_text_new(hello);
+    buf_str(ret, text);
+}
+
+int boot_hello_check(const Secret *k, const char *server, const char *nonce, Str text,
+                     char **ret_public, Err *err)
+{
+    _cleanup_json_ json_t *hello = json_parse_new(text.p, text.n, NULL);
+    const char *public = json_str(hello, "public"), *mac = json_str(hello, "mac");
+    _cleanup_(buf_clear) Buf good = BUF_INIT(BUF_MAX_LINE), raw = BUF_INIT(BUF_MAX_LINE);
+
+    if (!public || !mac || json_int(hello, "v", 0) != 1)
+        return err_set(err, ERR_CORRUPT, "the hello of %s is not what a host writes", server);
+    hello_mac(k, server, nonce, public, &good);
+    if (!crypt_equal(buf_as_str(&good), str_of(mac)))
+        return err_set(err, ERR_DENIED,
+                       "the hello of %s was not written by the server that was made", server);
+    if (!crypt_unbase64(&raw, str_of(public)) || raw.len != CRYPT_KEY_BYTES)
+        return err_set(err, ERR_CORRUPT, "the hello of %s has no usable key", server);
+    *ret_public = xstrdup(public);
+    return 0;
+}
+
+static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Err *err)
+{
+    _cleanup_secret_ Secret *k = boot_key_new(v, in->server, in->nonce);
+    _cleanup_free_ char *name = mail_hello(in->server, in->nonce);
+    _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
+    _cleanup_(buf_clear) Buf text = BUF_INIT(HELLO_MAX_BYTES);
+
+    int r = swift_get(in->cloud, path, HELLO_MAX_BYTES, &text, err);
+    if (r < 0)
+        return err_wrap(err, "reading the hello of %s", in->server);
+    return boot_hello_check(k, in->server, in->nonce, buf_as_str(&text), ret_public, err);
+}
+
+int boot_send(const SendInput *in, const Vault *v, Err *err)
+{
+    _cleanup_free_ char *public = NULL, *in_url = NULL, *out_url = NULL;
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
+    Msec expires = in->now + MAIL_URL_LIFE;
+
+    int r = read_hello(in, v, &public, err);
+    if (r == 0)
+        r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
+                         &out_url, err);
+    if (r < 0)
+        return r;
+    r = bundle_make(&(BundleHead){in->server, in->nonce, in->number}, public, in->spec, v,
+                    &(BundleUrls){in_url, out_url, expires / SECOND}, &text, err);
+    if (r < 0)
+        return r;
+    char hash[17];
+    host_spec_hash(in->spec, hash);
+    _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
+    _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
+    _cleanup_free_ char *type = xasprintf("%s; spec=%s", MAIL_BUNDLE_TYPE, hash);
+    r = swift_put(in->cloud, path,
+                  &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
+                  err);
+    return r < 0 ? err_wrap(err, "sending bundle %lld to %s", (long long)in->number, in->server)
+                 : 0;
+}

@@ -1,0 +1,53 @@
+/* The first minutes of a server: user_data, and the hello that answers it.
+ *
+ * user_data is a constant shell script with a head of values: K (bootstrap key), TempURLs of
+ * minutes for the package, SHA-256 of the package, TempURL prefixes for the mailbox, the public key
+ * that signs bundles. It downloads the package with curl, checks it, installs it, writes
+ * <root>/etc/atoll/boot.json (0600) and starts `atoll host`. On a real server the package is
+ * installed with apt and systemd starts the service; where $ATOLL_ROOT is set (pocket) it is
+ * unpacked into that folder with dpkg-deb -x and exec'd. The script prints what it does (console
+ * log), never a value.
+ */
+#pragma once
+#include "host/mail.h"
+#include "host/vault.h"
+
+typedef struct BootInput {
+    Cloud *cloud;
+    const char *island;
+    const char *server; /* key: "web.0" */
+    const char *nonce;
+    const char *package; /* path of the .deb */
+    Msec now;
+} BootInput;
+
+#define BOOT_URL_LIFE (20 * MINUTE)
+#define MAIL_URL_LIFE (7 * DAY)
+
+/* A fresh nonce: 16 hex digits. */
+void boot_nonce(char ret[static 17]);
+/* Uploads the package to <island>-boot/<sha256>.deb unless it is there, and builds the script.
+ * *ret_user_data is to be wiped. */
+int boot_user_data(const BootInput *in, const Vault *v, Buf *ret_user_data, Err *err) _must_check_;
+
+/* The script alone, from its three values. */
+void boot_script(const char *sha256, const char *package_url, const char *boot_json_text, Buf *ret);
+
+/* Hello: {"v":1,"public":"<X25519 b64>","mac":"<hex HMAC-SHA256(K, "hello/<server>/<nonce>/" +
+ * public)>"} */
+void boot_hello_make(const Secret *k, const char *server, const char *nonce, const char *public_b64,
+                     Buf *ret);
+/* ERR_DENIED when the MAC is not K's. *ret_public to be freed. */
+int boot_hello_check(const Secret *k, const char *server, const char *nonce, Str text,
+                     char **ret_public, Err *err) _must_check_;
+
+/* The whole of KIND_SEND: reads the server's hello, checks it, makes bundle number sent+1 for
+ * `spec` and puts it into the mailbox with fresh URLs. */
+typedef struct SendInput {
+    Cloud *cloud;
+    const char *island, *server, *nonce;
+    int64_t number;
+    const json_t *spec;
+    Msec now;
+} SendInput;
+int boot_send(const SendInput *in, const Vault *v, Err *err) _must_check_;

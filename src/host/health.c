@@ -1,0 +1,250 @@
+#include "host/health.h"
+#include "io/http.h"
+#include "io/pg.h"
+#include "io/redis.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ANSWER_MS (2 * SECOND)
+
+/* Owned by two: who asked, and the thread that finds out. The second to let go frees it. */
+struct Health {
+    ServiceHealth kind;
+    HealthAsk ask;
+    pid_t pid;
+    bool first;
+    char *address, *path;
+    int port;
+    Secret *secret;
+    int result;
+    char why[160];
+    atomic_bool done;
+    atomic_int owners;
+};
+
+static void let_go(Health *h)
+{
+    if (atomic_fetch_sub(&h->owners, 1) > 1)
+        return;
+    free(h->address);
+    free(h->path);
+    (void)secret_free(h->secret);
+    free(h);
+}
+
+static int ask_tcp(const Health *h, Err *err)
+{
+    char port[16];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found = NULL;
+
+    snprintf(port, sizeof port, "%d", h->port);
+    if (getaddrinfo(h->address, port, &hints, &found) != 0)
+        return err_set(err, ERR_CONFIG, "%s is not an address", h->address);
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int e = fd < 0 || (connect(fd, found->ai_addr, found->ai_addrlen) < 0 && errno != EINPROGRESS)
+                ? errno
+                : 0;
+    freeaddrinfo(found);
+    if (e == 0) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        socklen_t len = sizeof e;
+        if (poll(&p, 1, (int)ANSWER_MS) <= 0)
+            e = ETIMEDOUT;
+        else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0)
+            e = errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    return e == 0 ? 0 : err_set(err, ERR_TEMPORARY, "port %d: %s", h->port, strerror(e));
+}
+
+static int ask_http(const Health *h, Err *err)
+{
+    _cleanup_(http_drop) Http *http = http_new(&(HttpOptions){0});
+    _cleanup_(http_response_clear) HttpResponse answer = {0};
+    bool v6 = strchr(h->address, ':') != NULL;
+    _cleanup_free_ char *url = xasprintf("http://%s%s%s:%d%s", v6 ? "[" : "", h->address,
+                                         v6 ? "]" : "", h->port, h->path ? h->path : "/");
+
+    http_perform(
+        http,
+        &(HttpRequest){
+            .method = "GET", .url = url, .max_body = BUF_MAX_LINE, .timeout_ms = ANSWER_MS},
+        &answer, 1);
+    if (answer.status == 0)
+        return err_move(err, &answer.err);
+    if (answer.status != 200)
+        return err_set(err, ERR_TEMPORARY, "%s answers %d", h->path ? h->path : "/", answer.status);
+    return 0;
+}
+
+static int ask_postgres(const Health *h, Err *err)
+{
+    PgTarget socket = {
+        .host = h->path, .port = h->port, .user = "postgres", .database = "postgres"};
+
+    if (h->first && h->secret) {
+        int r = pg_ensure_database(&socket, "mastodon", h->secret, "mastodon_production", err);
+        if (r < 0)
+            return r;
+    }
+    return pg_run(&socket, (const char *const[]){"SELECT 1", NULL}, err);
+}
+
+static int open_redis(const Health *h, Redis **ret, Err *err)
+{
+    return redis_open(
+        &(RedisTarget){
+            .host = h->address, .port = h->port, .password = h->secret, .timeout_ms = ANSWER_MS},
+        ret, err);
+}
+
+static int ask_redis(const Health *h, Err *err)
+{
+    _cleanup_(redis_drop) Redis *redis = NULL;
+    _cleanup_(redis_reply_clear) RedisReply reply = {0};
+
+    int r = open_redis(h, &redis, err);
+    if (r == 0)
+        r = redis_command(redis, (const char *const[]){"PING", NULL}, &reply, err);
+    if (r == 0 && !streq(reply.text, "PONG"))
+        r = err_set(err, ERR_TEMPORARY, "Redis does not answer PONG");
+    return r;
+}
+
+/* Sidekiq's name for a process is "<host name>:<pid>:<12 hex digits>" (mastodon.md 8.1). NULL if it
+ * is not in the set. To be freed. */
+static int find_identity(Redis *redis, pid_t pid, char **ret, Err *err)
+{
+    _cleanup_(redis_reply_clear) RedisReply all = {0};
+    char name[256] = "";
+
+    if (gethostname(name, sizeof name - 1) < 0)
+        return err_set(err, ERR_IO, "cannot find out this machine's name: %m");
+    int r = redis_command(redis, (const char *const[]){"SMEMBERS", "processes", NULL}, &all, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *prefix = xasprintf("%s:%d:", name, (int)pid);
+    for (size_t i = 0; all.type == REDIS_LIST && i < all.len; i++)
+        if (all.items[i].text && starts_with(all.items[i].text, prefix)) {
+            *ret = xstrdup(all.items[i].text);
+            return 0;
+        }
+    return err_set(err, ERR_NOT_FOUND, "Sidekiq has not registered itself in Redis");
+}
+
+/* The hash of a process lives for 60 s after its last beat; the set may still name a dead one. */
+static int ask_sidekiq(const Health *h, Err *err)
+{
+    _cleanup_(redis_drop) Redis *redis = NULL;
+    _cleanup_(redis_reply_clear) RedisReply hash = {0};
+    _cleanup_free_ char *identity = NULL;
+
+    int r = open_redis(h, &redis, err);
+    if (r == 0)
+        r = find_identity(redis, h->pid, &identity, err);
+    if (r == 0)
+        r = redis_command(redis,
+                          (const char *const[]){"HMGET", identity, "busy", "quiet", "beat", NULL},
+                          &hash, err);
+    if (r < 0)
+        return r;
+    if (hash.type != REDIS_LIST || hash.len != 3 || !hash.items[2].text)
+        return err_set(err, ERR_NOT_FOUND, "Sidekiq's heartbeat is not in Redis");
+    if (h->ask == ASK_HEALTH)
+        return 0;
+    /* busy = 0 counts only once the process has written that it is quiet: before that it may take
+     * another job. */
+    if (!streq(hash.items[1].text, "true") || !streq(hash.items[0].text, "0"))
+        return err_set(err, ERR_CONFLICT, "%s jobs are at work",
+                       hash.items[0].text ? hash.items[0].text : "some");
+    return 0;
+}
+
+static int ask(const Health *h, Err *err)
+{
+    switch (h->kind) {
+    case HEALTH_TCP:
+        return ask_tcp(h, err);
+    case HEALTH_HTTP:
+        return ask_http(h, err);
+    case HEALTH_POSTGRES:
+        return ask_postgres(h, err);
+    case HEALTH_REDIS:
+        return ask_redis(h, err);
+    case HEALTH_SIDEKIQ:
+        return ask_sidekiq(h, err);
+    case HEALTH_RUNNING:
+    case HEALTH_ONCE:
+        break; /* the driver knows */
+    }
+    return 0;
+}
+
+static void *run(void *arg)
+{
+    Health *h = arg;
+    _cleanup_(err_clear) Err err = {0};
+
+    h->result = ask(h, &err);
+    snprintf(h->why, sizeof h->why, "%s", err.text ? err.text : "");
+    atomic_store(&h->done, true);
+    let_go(h);
+    return NULL;
+}
+
+Health *health_begin(const Service *s, HealthAsk asked, pid_t pid, bool first)
+{
+    Health *h = NEW(Health);
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    h->kind = asked == ASK_DRAINED ? HEALTH_SIDEKIQ : s->health;
+    h->ask = asked;
+    h->pid = pid;
+    h->first = first;
+    h->address = xstrdup(s->health_address ? s->health_address : "127.0.0.1");
+    h->path = s->health_path ? xstrdup(s->health_path) : NULL;
+    h->port = s->health_port;
+    h->secret = s->health_secret ? secret_copy(s->health_secret) : NULL;
+    atomic_init(&h->owners, 2);
+    /* Signals are the main thread's business. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int e = pthread_create(&thread, &attr, run, h);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (e != 0) {
+        h->result = -ERR_IO;
+        snprintf(h->why, sizeof h->why, "cannot start a thread: %s", strerror(e));
+        atomic_store(&h->done, true);
+        atomic_store(&h->owners, 1);
+    }
+    return h;
+}
+
+bool health_answer(Health *h, int *ret, char why[static 160])
+{
+    if (!atomic_load(&h->done))
+        return false;
+    *ret = h->result;
+    memcpy(why, h->why, sizeof h->why);
+    return true;
+}
+
+Health *health_free(Health *h)
+{
+    if (h)
+        let_go(h);
+    return NULL;
+}

@@ -1,0 +1,18 @@
+/* Is a service well? Asked in a thread of its own, because an answer may take seconds and the
+ * driver's turn may not: begin, look later, free. What was begun and freed early ends by itself.
+ */
+#pragma once
+#include "host/service.h"
+
+typedef enum HealthAsk {
+    ASK_HEALTH, /* as s->health says */
+    ASK_DRAINED /* Sidekiq was told to be quiet, knows it, and has no job at work */
+} HealthAsk;
+
+typedef struct Health Health;
+
+/* Copies what it needs of `s`. `first`: not yet well since its process started. */
+Health *health_begin(const Service *s, HealthAsk ask, pid_t pid, bool first);
+/* False while the answer is out. *ret: 0 or what failed, with its words in `why`. */
+bool health_answer(Health *h, int *ret, char why[static 160]);
+Health *health_free(Health *h); /* takes NULL, returns NULL */

@@ -1,0 +1,175 @@
+#include "host/mail.h"
+#include "base/buf.h"
+
+/* What of the listing counts for one server. */
+typedef struct MailBox {
+    bool hello;
+    int64_t sent, seen;
+    const char *sent_spec, *state, *report; /* borrowed from the listing; NULL: none */
+    size_t state_len;
+    const char *stamp; /* of the newest report */
+    Msec since;
+} MailBox;
+
+#define NUMBER_DIGITS 8
+#define NUMBER_MAX 99999999
+
+static const char *const states[] = {"starting", "healthy", "failed", "refused", NULL};
+
+/* Exactly eight digits, not all zero. */
+static bool read_number(Str s, int64_t *ret)
+{
+    char text[NUMBER_DIGITS + 1];
+
+    if (s.n != NUMBER_DIGITS)
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    memcpy(text, s.p, s.n);
+    text[NUMBER_DIGITS] = '\0';
+    return parse_int(text, 1, NUMBER_MAX, ret);
+}
+
+/* The value of "spec=" in a content type: 16 hex digits, or NULL. */
+static const char *read_spec(const char *content_type)
+{
+    const char *at = content_type ? strstr(content_type, "spec=") : NULL;
+    if (!at || !starts_with(content_type, MAIL_BUNDLE_TYPE))
+        return NULL;
+    at += strlen("spec=");
+    return strspn(at, "0123456789abcdef") >= 16 ? at : NULL;
+}
+
+static void read_in(Str name, const json_t *object, MailBox *box)
+{
+    int64_t number;
+    if (!read_number(name, &number) || number <= box->sent)
+        return;
+    box->sent = number;
+    box->sent_spec = read_spec(json_str(object, "content_type"));
+}
+
+static bool is_state(Str s)
+{
+    for (size_t i = 0; states[i]; i++)
+        if (str_eq(s, str_of(states[i])))
+            return true;
+    return false;
+}
+
+/* The newest report of the highest number tells: a host goes from starting to healthy, and maybe
+ * to failed and back, and each of these is an object of its own that stays. */
+static void read_out(Str name, const json_t *object, MailBox *box)
+{
+    if (str_eq(name, STR_LIT("hello"))) {
+        box->hello = true;
+        return;
+    }
+    Str number_part, state = name;
+    int64_t number;
+    if (!str_next(&state, '-', &number_part) || !read_number(number_part, &number) || !state.p ||
+        !is_state(state))
+        return;
+    const char *stamp = json_str_or(object, "last_modified", "");
+    Msec since = 0;
+    if (!time_parse(stamp, &since))
+        since = 0;
+    /* Within one millisecond the text decides: Swift gives microseconds. */
+    if (number < box->seen ||
+        (number == box->seen &&
+         (since < box->since || (since == box->since && strcmp(stamp, box->stamp) <= 0))))
+        return;
+    box->seen = number;
+    box->state = state.p;
+    box->state_len = state.n;
+    box->since = since;
+    box->stamp = stamp;
+    box->report = json_str(object, "name");
+}
+
+static MailBox read_box(const json_t *listing, const char *server, const char *nonce)
+{
+    MailBox box = {.stamp = ""};
+    _cleanup_free_ char *prefix = xasprintf("%s/%s/", server, nonce);
+    size_t i;
+    const json_t *object;
+
+    json_array_foreach (listing, i, object) {
+        const char *name = json_str_or(object, "name", "");
+        if (!starts_with(name, prefix))
+            continue;
+        const char *rest = name + strlen(prefix);
+        if (starts_with(rest, "in/"))
+            read_in(str_of(rest + 3), object, &box);
+        else if (starts_with(rest, "out/"))
+            read_out(str_of(rest + 4), object, &box);
+    }
+    return box;
+}
+
+static json_t *host_attrs_new(const Resource *server, const json_t *listing)
+{
+    const char *nonce = json_str_or(server->attrs, "metadata.atoll-boot", "");
+    MailBox box = {.stamp = ""};
+
+    if (*nonce)
+        box = read_box(listing, server->key, nonce);
+    json_t *attrs =
+        json_make_new("{s:s, s:s, s:b, s:I, s:I, s:I, s:s}", "boot", nonce, "server_status",
+                      server->status ? server->status : "", "hello", box.hello ? 1 : 0, "sent",
+                      (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
+                      (json_int_t)box.since, "report", box.report ? box.report : "");
+    json_object_set_new(attrs, "sent_spec",
+                        json_stringn(box.sent_spec ? box.sent_spec : "", box.sent_spec ? 16 : 0));
+    json_object_set_new(attrs, "state", json_stringn(box.state ? box.state : "", box.state_len));
+    return attrs;
+}
+
+void mail_read(const json_t *listing, World *w)
+{
+    /* world_add may move the items: the number of them is taken first, and each server is looked
+     * up by its place. */
+    size_t n = w->items.len;
+
+    for (size_t i = 0; i < n; i++) {
+        const Resource *server = &w->items.items[i];
+        if (server->kind != RESOURCE_SERVER)
+            continue;
+        Resource host = {
+            .kind = RESOURCE_HOST,
+            .key = xstrdup(server->key),
+            .generation = server->generation,
+            .name = xstrdup(server->name ? server->name : ""),
+            .cloud = server->cloud,
+            .attrs = host_attrs_new(server, listing),
+            .id = xstrdup(server->id ? server->id : ""),
+            .created_at = server->created_at,
+        };
+        host.status = xstrdup(json_str_or(host.attrs, "state", ""));
+        (void)world_add(w, host);
+    }
+}
+
+char *mail_in(const char *server, const char *nonce, int64_t number)
+{
+    return xasprintf("%s/%s/in/%08lld", server, nonce, (long long)number);
+}
+
+char *mail_out(const char *server, const char *nonce, int64_t number, const char *state)
+{
+    return xasprintf("%s/%s/out/%08lld-%s", server, nonce, (long long)number, state);
+}
+
+char *mail_hello(const char *server, const char *nonce)
+{
+    return xasprintf("%s/%s/out/hello", server, nonce);
+}
+
+char *mail_url(const char *prefix_url, const char *name)
+{
+    const char *query = strchr(prefix_url, '?');
+    size_t path = query ? (size_t)(query - prefix_url) : strlen(prefix_url);
+
+    return xasprintf("%.*s%s%s", (int)path, prefix_url, name, query ? query : "");
+}

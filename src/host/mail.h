@@ -1,0 +1,27 @@
+/* Names in the mail container, which are the state of every host.
+ *
+ *   <server>/<boot nonce>/in/<number>            a bundle; its content type carries the spec:
+ *                                                "application/vnd.atoll.bundle; spec=<16 hex>"
+ *   <server>/<boot nonce>/out/hello              the host's public key, authenticated by K
+ *   <server>/<boot nonce>/out/<number>-<state>   what the host makes of bundle <number>:
+ *                                                state is starting, healthy, failed or refused; the
+ *                                                body says more (JSON); written again every minute,
+ *                                                so last_modified tells that the host lives
+ * Numbers have 8 digits and start at 1. Only the mail of a server's present nonce counts.
+ */
+#pragma once
+#include "cloud/resource.h"
+
+#define MAIL_BUNDLE_TYPE "application/vnd.atoll.bundle"
+
+/* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
+ * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool, sent: n,
+ * sent_spec: text or "", seen: n, state: text or "", state_since: ms (last_modified),
+ * report: object name of the newest report or ""}. Unknown names are ignored. */
+void mail_read(const json_t *listing, World *w);
+/* "<server>/<nonce>/in/00000003" and so on; to be freed. */
+char *mail_in(const char *server, const char *nonce, int64_t number);
+char *mail_out(const char *server, const char *nonce, int64_t number, const char *state);
+char *mail_hello(const char *server, const char *nonce);
+/* A prefix TempURL with an object's name put before its '?'. To be freed. */
+char *mail_url(const char *prefix_url, const char *name);

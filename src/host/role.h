@@ -1,0 +1,27 @@
+/* Private to the role_*.c files: one function a role, and what they share. */
+#pragma once
+#include "host/role_services.h"
+#include "island/roles.h"
+
+typedef struct RoleContext {
+    const json_t *spec;
+    const Vault *secrets;
+    const HostPaths *paths;
+    unsigned roles; /* of this server */
+} RoleContext;
+
+typedef int RoleFunction(const RoleContext *c, Services *ret, Err *err);
+RoleFunction role_postgres, role_redis, role_prepare, role_web, role_worker, role_edge;
+
+/* A service with its name, its user (the role's, where there is such a one), its folder
+ * <root>/var/lib/atoll-services/<name> (0700, its own) and that as its working folder. */
+Service role_service(const RoleContext *c, Role role, const char *name);
+/* A path in that folder; to be freed. */
+char *role_path(const RoleContext *c, const char *service, const char *name);
+void role_argv(Service *s, const char *const *argv); /* NULL-ended */
+/* PATH and LANG: for programs that need no more. */
+void role_plain_env(Service *s);
+/* After those of `names` (NULL-ended) that this server has. */
+void role_after(const Services *so_far, Service *s, const char *const *names);
+/* A secret of the bundle; ERR_CONFIG if it is not there. Borrowed. */
+int role_secret(const RoleContext *c, const char *name, const Secret **ret, Err *err);

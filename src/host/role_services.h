@@ -1,0 +1,24 @@
+/* From a bundle's spec and secrets to services and files: nginx, Puma, Sidekiq, Redis, PostgreSQL.
+ * Pure, but for asking the machine where its programs are (HostPaths). */
+#pragma once
+#include "host/service.h"
+#include "host/vault.h"
+
+/* Where things are on this server. */
+typedef struct HostPaths {
+    const char *root;    /* "" on a real server, the folder of a pocket server otherwise */
+    const char *address; /* own; NULL from host_paths_find: the agent takes it from the spec */
+    const char *data;    /* folder for what must outlive the server: its volume's (host/volume.h),
+                            or <root>/srv/atoll; NULL from host_paths_find */
+    const char *canary;  /* /usr/share/atoll/canary, below root */
+    const char *pg_bin;  /* /usr/lib/postgresql/15/bin; NULL: PostgreSQL is not installed */
+    bool as_root;
+} HostPaths;
+/* root, canary and pg_bin are owned: host_paths_clear frees them. */
+int host_paths_find(const char *root, HostPaths *ret, Err *err) _must_check_;
+void host_paths_clear(HostPaths *p);
+
+/* `secrets` is a Vault holding just this bundle's. ERR_CONFIG for a spec that this version does not
+ * know. */
+int role_services(const json_t *spec, const Vault *secrets, const HostPaths *p, Services *ret,
+                  Err *err) _must_check_;

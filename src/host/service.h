@@ -1,0 +1,118 @@
+/* Services: what runs on a server, described once, run by a driver.
+ *
+ * A role becomes a list of services (roles.c); a driver makes them so. The `child` driver
+ * supervises processes itself (pocket and tests); the `systemd` driver writes units (real servers).
+ * One table of tests runs on both.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/secret.h"
+#include "base/time.h"
+#include "base/vec.h"
+
+/* A file that a service needs; written whole before it starts. If its content differs from what is
+ * there, the service is reloaded or restarted. */
+typedef struct ServiceFile {
+    char *path;  /* absolute, inside the host's root */
+    Buf content; /* may hold secrets: mode 0600 and wiped */
+    unsigned mode;
+} ServiceFile;
+
+/* A folder that a service needs, made before its files are written; with its parents (0711), which
+ * stay the agent's. One that is there must be a real folder, the agent's or the service's user's.
+ */
+typedef struct ServiceDir {
+    char *path;
+    unsigned mode;
+} ServiceDir;
+
+typedef enum ServiceHealth {
+    HEALTH_RUNNING,  /* it runs, for a second at least */
+    HEALTH_TCP,      /* address:port accepts */
+    HEALTH_HTTP,     /* GET path answers 200 */
+    HEALTH_POSTGRES, /* as superuser over the socket in the folder health_path: first Mastodon's
+                        role (with health_secret as its password) and database are made, which may
+                        be repeated, then a statement is answered */
+    HEALTH_REDIS,    /* PING is answered PONG (with the password) */
+    HEALTH_SIDEKIQ, /* its process is in Redis' `processes` set; address, port, secret are Redis' */
+    HEALTH_ONCE     /* it ran to its end with status 0 */
+} ServiceHealth;
+
+typedef enum ServiceStop {
+    STOP_TERM,       /* SIGTERM, then SIGKILL after stop_ms */
+    STOP_QUIET_TERM, /* Sidekiq: TSTP, wait for busy = 0 (at most drain_ms), TERM */
+    STOP_FAST        /* PostgreSQL: SIGINT (fast shutdown), then SIGQUIT after stop_ms */
+} ServiceStop;
+
+typedef struct Service {
+    char *name; /* "web", "worker.1", "prepare" */
+    StrList argv;
+    StrList env; /* "NAME=value": the whole environment; may hold secrets, so it is never logged */
+    char *cwd;
+    char *user;    /* as root: dropped to; otherwise ignored */
+    bool once;     /* runs to its end, again for a new bundle; others wait for it (`after`) */
+    StrList after; /* services that must be healthy first */
+    VEC(ServiceDir) dirs;
+    VEC(ServiceFile) files;
+    char *skip_path; /* `once`: nothing to do if this is there; or NULL */
+    ServiceHealth health;
+    char *health_address; /* "127.77.0.11" */
+    int health_port;
+    char *health_path;           /* HTTP path, or a file */
+    const Secret *health_secret; /* borrowed from the bundle for REDIS, POSTGRES */
+    ServiceStop stop;
+    Msec stop_ms, drain_ms;
+    Msec start_ms; /* it must be healthy after so long, or is reported as failed while it is tried
+                      further; 0: 60 s */
+    int reload_signal; /* on changed files; 0: restart */
+} Service;
+typedef VEC(Service) Services;
+
+typedef enum ServiceState {
+    SERVICE_WAITING,
+    SERVICE_STARTING,
+    SERVICE_HEALTHY,
+    SERVICE_FAILED,
+    SERVICE_STOPPED
+} ServiceState;
+typedef struct ServiceStatus {
+    const char *name; /* borrowed */
+    ServiceState state;
+    char why[160]; /* the last failure's words, without secrets */
+    int restarts;
+    pid_t pid;
+} ServiceStatus;
+
+typedef struct ServiceDriver ServiceDriver;
+/* Required functions first; `reopen` may be NULL. */
+struct ServiceDriver {
+    const char *name;
+    void *(*open)(const char *root, const char *log_dir);
+    /* Makes the set of services exactly this (taken, also on failure): starts, restarts what
+     * changed, stops the rest in reverse order. Does not wait for health. */
+    int (*set)(void *d, Services *services, Msec now, Err *err);
+    /* One turn: reaps, restarts with backoff (1 s doubling to 30 s), checks health. Never blocks
+     * more than 200 ms. */
+    void (*tick)(void *d, Msec now);
+    size_t (*status)(void *d, ServiceStatus *ret, size_t max);
+    /* Stops everything carefully; returns true when nothing runs any more. Called until then. */
+    bool (*stop)(void *d, Msec now);
+    void (*close)(void *d);
+};
+extern const ServiceDriver driver_child;
+
+/* For those who describe services. */
+void service_dir(Service *s, unsigned mode, char *path);  /* takes path */
+Buf *service_file(Service *s, unsigned mode, char *path); /* takes path; fill the result
+                                                             before the next call */
+/* True if a running `a` can go on as `b`, files apart; and if their files are the same. */
+bool service_same(const Service *a, const Service *b);
+bool service_same_files(const Service *a, const Service *b);
+/* Makes folders and writes files, as `owner` (NULL: whoever runs this). ERR_IO. */
+int service_prepare(const Service *s, const char *owner, Err *err) _must_check_;
+const char *service_state_word(ServiceState s);
+void service_clear(Service *s);
+void services_clear(Services *s);
+DEFINE_CLEAR(Services, services_clear)

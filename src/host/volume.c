@@ -1,0 +1,118 @@
+#include "host/volume.h"
+#include "base/buf.h"
+#include "io/child.h"
+#include "io/file.h"
+
+#include <errno.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SERIAL_CHARS 20       /* of a virtio disk (virtio spec, 5.2: VIRTIO_BLK_T_GET_ID) */
+#define TOOL_MS (10 * MINUTE) /* mkfs of a large, slow volume */
+#define BLKID_NOTHING 2       /* blkid(8): nothing was recognised */
+
+static int run_tool(const char *const *argv, Buf *out, int *ret_exit, Err *err)
+{
+    static const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
+    int status;
+
+    int r = child_run(&(ChildSpec){.argv = argv, .env = env}, (Str){0}, TOOL_MS, out, &status, err);
+    if (r < 0)
+        return r;
+    *ret_exit = WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+    return 0;
+}
+
+/* The type of the file system on a device, or "" for a blank one. Probed on the device itself
+ * (--probe), not from a cache; a partition table counts as something. */
+static int probe(const char *device, Buf *ret_type, Err *err)
+{
+    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
+    int code;
+
+    int r = run_tool((const char *const[]){"blkid", "--probe", "--output", "full", device, NULL},
+                     &out, &code, err);
+    if (r < 0)
+        return r;
+    if (code == BLKID_NOTHING && out.len == 0)
+        return 0;
+    const char *at = code == 0 ? strstr(out.p, " TYPE=\"") : NULL;
+    if (!at)
+        return err_set(err, ERR_CONFLICT,
+                       "the volume %s holds something that is no file system; it "
+                       "is left as it is",
+                       device);
+    at += strlen(" TYPE=\"");
+    buf_add(ret_type, at, strcspn(at, "\""));
+    return 0;
+}
+
+static int format(const char *device, Err *err)
+{
+    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
+    int code;
+
+    /* Without -F: mkfs itself refuses a device that holds something. */
+    int r = run_tool((const char *const[]){"mkfs.ext4", "-q", "-L", "atoll", device, NULL}, &out,
+                     &code, err);
+    if (r == 0 && code != 0)
+        r = err_set(err, ERR_IO, "cannot make a file system on %s: %.*s", device,
+                    (int)strcspn(out.p, "\n"), out.p);
+    return r;
+}
+
+static bool is_mounted(const char *folder)
+{
+    struct stat st, up;
+    _cleanup_free_ char *parent = xasprintf("%s/..", folder);
+
+    return stat(folder, &st) == 0 && stat(parent, &up) == 0 && st.st_dev != up.st_dev;
+}
+
+static int mount_device(const char *device, const char *folder, Err *err)
+{
+    _cleanup_(buf_clear) Buf type = BUF_INIT(BUF_MAX_LINE);
+
+    if (is_mounted(folder))
+        return 0;
+    int r = probe(device, &type, err);
+    if (r == 0 && type.len == 0) {
+        r = format(device, err);
+        buf_str(&type, "ext4");
+    }
+    if (r == 0)
+        r = file_mkdirs(folder, 0711, err);
+    if (r < 0)
+        return r;
+    if (mount(device, folder, type.p, MS_NODEV | MS_NOSUID | MS_NOATIME, NULL) < 0)
+        return err_set(err, errno == ENODEV || errno == EINVAL ? ERR_CONFLICT : ERR_IO,
+                       "cannot mount the volume %s (%s) at %s: %m", device, type.p, folder);
+    return 0;
+}
+
+int volume_folder(const char *root, const char *volume_id, char **ret, Err *err)
+{
+    _cleanup_free_ char *folder = xasprintf("%s/srv/atoll", root);
+    struct stat st;
+
+    if (!volume_id || !*volume_id) {
+        *ret = TAKE(folder);
+        return 0;
+    }
+    _cleanup_free_ char *device =
+        xasprintf("%s/dev/disk/by-id/virtio-%.*s", root, SERIAL_CHARS, volume_id);
+    if (stat(device, &st) < 0)
+        return err_set(err, ERR_TEMPORARY, "the volume %s is not attached yet", volume_id);
+    if (S_ISDIR(st.st_mode)) {
+        *ret = TAKE(device);
+        return 0;
+    }
+    if (!S_ISBLK(st.st_mode))
+        return err_set(err, ERR_CONFLICT, "%s is neither a device nor a folder", device);
+    int r = mount_device(device, folder, err);
+    if (r == 0)
+        *ret = TAKE(folder);
+    return r;
+}

@@ -1,0 +1,145 @@
+#include "io/redis.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+
+#define MAX_ARGS 64
+#define MAX_DEPTH 8
+
+struct Redis {
+    redisContext *context;
+};
+
+/* What the first word of an error reply means to a caller; anything else is a refusal. */
+static const struct {
+    const char *word;
+    ErrKind kind;
+} error_rows[] = {
+    {"NOAUTH", ERR_AUTH},          {"WRONGPASS", ERR_AUTH},    {"ERR invalid password", ERR_AUTH},
+    {"NOPERM", ERR_DENIED},        {"LOADING", ERR_TEMPORARY}, {"BUSY", ERR_TEMPORARY},
+    {"MASTERDOWN", ERR_TEMPORARY},
+};
+
+static int error_reply(const redisReply *reply, Err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(error_rows); i++)
+        if (starts_with(reply->str, error_rows[i].word))
+            return err_set(err, error_rows[i].kind, "Redis says: %s", reply->str);
+    return err_set(err, ERR_CONFLICT, "Redis says: %s", reply->str);
+}
+
+static int connection_error(const redisContext *c, Err *err)
+{
+    /* With REDIS_ERR_IO the words are those of errno (hiredis.h). */
+    if (c->err == REDIS_ERR_IO && errno == EAGAIN)
+        return err_set(err, ERR_TEMPORARY, "Redis does not answer in time");
+    return err_set(err, c->err == REDIS_ERR_PROTOCOL ? ERR_CORRUPT : ERR_TEMPORARY,
+                   "cannot talk to Redis: %s", c->errstr);
+}
+
+static bool copy_reply(const redisReply *from, RedisReply *to, int depth)
+{
+    switch (from->type) {
+    case REDIS_REPLY_STRING:
+    case REDIS_REPLY_STATUS:
+    case REDIS_REPLY_ERROR:
+        to->type = REDIS_TEXT;
+        to->len = (size_t)from->len;
+        to->text = xcalloc(to->len + 1, 1);
+        memcpy(to->text, from->str, to->len);
+        return true;
+    case REDIS_REPLY_INTEGER:
+        to->type = REDIS_INTEGER;
+        to->integer = from->integer;
+        return true;
+    case REDIS_REPLY_ARRAY:
+        if (depth >= MAX_DEPTH)
+            return false;
+        to->type = REDIS_LIST;
+        to->len = from->elements;
+        to->items = xcalloc(from->elements + 1, sizeof *to->items);
+        for (size_t i = 0; i < from->elements; i++)
+            if (!copy_reply(from->element[i], &to->items[i], depth + 1))
+                return false;
+        return true;
+    default:
+        to->type = REDIS_NIL;
+        return true;
+    }
+}
+
+int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
+{
+    const char *args[MAX_ARGS];
+    int n = 0;
+
+    for (; argv[n]; n++) {
+        BUG_IF(n >= MAX_ARGS);
+        args[n] = argv[n];
+    }
+    errno = 0;
+    redisReply *reply = redisCommandArgv(r->context, n, args, NULL);
+    if (!reply)
+        return connection_error(r->context, err);
+    RedisReply copy = {0};
+    int result = 0;
+    if (reply->type == REDIS_REPLY_ERROR)
+        result = error_reply(reply, err);
+    else if (!copy_reply(reply, &copy, 0))
+        result = err_set(err, ERR_CORRUPT, "Redis answers with lists that are nested too deep");
+    freeReplyObject(reply);
+    if (result < 0)
+        redis_reply_clear(&copy);
+    else
+        *ret = copy;
+    return result;
+}
+
+static int log_in(Redis *r, const Secret *password, Err *err)
+{
+    _cleanup_(redis_reply_clear) RedisReply reply = {0};
+    if (!password)
+        return 0;
+    return redis_command(r, (const char *const[]){"AUTH", secret_expose(password).p, NULL}, &reply,
+                         err);
+}
+
+int redis_open(const RedisTarget *t, Redis **ret, Err *err)
+{
+    Msec wait = t->timeout_ms ? t->timeout_ms : SECOND;
+    struct timeval tv = {.tv_sec = wait / SECOND, .tv_usec = (wait % SECOND) * 1000};
+    _cleanup_(redis_drop) Redis *r = NEW(Redis);
+
+    r->context = redisConnectWithTimeout(t->host, t->port, tv);
+    if (!r->context)
+        return err_set(err, ERR_IO, "cannot make a connection to Redis");
+    if (r->context->err)
+        return err_set(err, ERR_TEMPORARY, "cannot reach Redis at %s:%d: %s", t->host, t->port,
+                       r->context->errstr);
+    if (redisSetTimeout(r->context, tv) != REDIS_OK)
+        return err_set(err, ERR_IO, "cannot set the timeout of a connection: %s",
+                       r->context->errstr);
+    int result = log_in(r, t->password, err);
+    if (result == 0)
+        *ret = TAKE(r);
+    return result;
+}
+
+Redis *redis_close(Redis *r)
+{
+    if (!r)
+        return NULL;
+    if (r->context)
+        redisFree(r->context);
+    free(r);
+    return NULL;
+}
+
+void redis_reply_clear(RedisReply *r)
+{
+    free(r->text);
+    for (size_t i = 0; r->items && i < r->len; i++)
+        redis_reply_clear(&r->items[i]);
+    free(r->items);
+    *r = (RedisReply){0};
+}

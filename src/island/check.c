@@ -1,0 +1,370 @@
+/* What no key can tell alone: does the whole make an instance that can run? */
+#include "island/load.h"
+#include <arpa/inet.h>
+
+bool cidr_parse(const char *text, uint32_t *ret_base, int *ret_prefix)
+{
+    const char *slash = strchr(text, '/');
+    char address[INET_ADDRSTRLEN];
+    struct in_addr in;
+    int64_t prefix;
+
+    if (!slash || (size_t)(slash - text) >= sizeof address)
+        return false;
+    memcpy(address, text, (size_t)(slash - text));
+    address[slash - text] = '\0';
+    if (inet_pton(AF_INET, address, &in) != 1 || !parse_int(slash + 1, 0, 32, &prefix))
+        return false;
+    if (prefix < 32 && (ntohl(in.s_addr) & (UINT32_MAX >> prefix)))
+        return false;
+    *ret_base = ntohl(in.s_addr);
+    *ret_prefix = (int)prefix;
+    return true;
+}
+
+/* The node at a dotted path that the file may have; the nearest one there is otherwise. */
+static const YamlNode *node_at(const IslandLoad *l, const YamlNode *from, const char *path)
+{
+    const YamlNode *n = from ? from : &l->yaml->root;
+    Str rest = str_of(path), part;
+
+    while (str_next(&rest, '.', &part)) {
+        _cleanup_free_ char *key = xstrndup(part.p, part.n);
+        const YamlNode *child = yaml_get(n, key);
+
+        if (!child)
+            break;
+        n = child;
+    }
+    return n;
+}
+
+/* At the key where there is one, else at the value. */
+static _printf_(4, 5) int fail(const IslandLoad *l, const YamlNode *n, Err *err, const char *format,
+                               ...)
+{
+    _cleanup_free_ char *text = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    text = xvasprintf(format, ap);
+    va_end(ap);
+    return n->key ? yaml_key_error(l->yaml, n, err, "%s", text)
+                  : yaml_error(l->yaml, n, err, "%s", text);
+}
+
+static int check_release(IslandLoad *l, Err *err)
+{
+    Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "release");
+    int kinds = (i->release.kind == RELEASE_CANARY) + !!i->release.image + !!i->release.tree;
+
+    if (kinds != 1) {
+        (void)fail(l, n, err,
+                   kinds ? "release names more than one Mastodon"
+                         : "release does not say which Mastodon");
+        return err_hint(err, "give one of {image: ..., version: ...}, {tree: ...}, {canary: true}");
+    }
+    if (i->release.image && !i->release.version) {
+        (void)fail(l, n, err, "release.version is missing");
+        return err_hint(err, "give the image's tag, such as version: v4.7.6");
+    }
+    if (!i->release.image && i->release.version)
+        return fail(l, yaml_get(n, "version"), err,
+                    "release.version goes with release.image only: take it out");
+    if (i->release.tree && i->release.tree[0] != '/')
+        return fail(l, yaml_get(n, "tree"), err, "release.tree must be an absolute path");
+    if (i->release.image)
+        i->release.kind = RELEASE_IMAGE;
+    else if (i->release.tree)
+        i->release.kind = RELEASE_TREE;
+    return 0;
+}
+
+static bool cidr_private(const IslandLoad *l, uint32_t base, int prefix)
+{
+    static const struct {
+        uint32_t base;
+        int prefix;
+    } nets[] = {{0x0a000000, 8}, {0xac100000, 12}, {0xc0a80000, 16}, {0x64400000, 10}};
+
+    if (prefix < 16 || prefix > 28)
+        return false;
+    if (base >> 24 == 127)
+        return island_is_pocket(l->island);
+    for (size_t k = 0; k < ARRAY_LEN(nets); k++) {
+        if (base >> (32 - nets[k].prefix) == nets[k].base >> (32 - nets[k].prefix))
+            return true;
+    }
+    return false;
+}
+
+static int check_network(IslandLoad *l, Err *err)
+{
+    Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "network.cidr");
+    unsigned char binary[sizeof(struct in6_addr)];
+    uint32_t base;
+    int prefix;
+
+    if (!cidr_parse(i->network.cidr, &base, &prefix) || !cidr_private(l, base, prefix)) {
+        (void)fail(l, n, err, "network.cidr is \"%s\"; it must be a private IPv4 network",
+                   i->network.cidr);
+        return err_hint(err, "allowed: /16 to /28 within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 "
+                             "or 100.64.0.0/10, no bits behind the prefix: 10.77.0.0/24");
+    }
+    /* Network, broadcast, gateway and up to two addresses of the cloud's own DHCP. */
+    if (island_count(i) + 5 > 1 << (32 - prefix))
+        return fail(l, n, err,
+                    "network.cidr has too few addresses for %d servers: take a larger one",
+                    island_count(i));
+    n = node_at(l, NULL, "network.dns");
+    for (size_t k = 0; k < i->network.dns.len; k++) {
+        const char *dns = i->network.dns.items[k];
+
+        if (inet_pton(AF_INET, dns, binary) != 1 && inet_pton(AF_INET6, dns, binary) != 1)
+            return yaml_error(l->yaml, &n->items[k], err, "\"%s\" is not an IP address", dns);
+    }
+    return 0;
+}
+
+static int check_edge(IslandLoad *l, Err *err)
+{
+    Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "edge.https");
+
+    if (i->edge.https && !i->edge.tls_certificate[0]) {
+        (void)fail(l, n, err, "edge.https needs a certificate");
+        return err_hint(err, "give edge.tls: {certificate: FILE, key: FILE}, or https: 0");
+    }
+    if (i->edge.https == i->edge.http)
+        return fail(l, n, err, "edge.http and edge.https are the same port");
+    return 0;
+}
+
+/* Keys of a tier that say something about a role it does not have. */
+static int check_tier(IslandLoad *l, size_t at, Err *err)
+{
+    static const char *const maps[] = {"processes", "threads"};
+    const Tier *t = &l->island->tiers[at];
+    const YamlNode *n = l->tiers[at], *map;
+    Role role;
+
+    for (size_t k = 0; k < ARRAY_LEN(maps); k++) {
+        map = yaml_get(n, maps[k]);
+        for (size_t m = 0; map && m < map->len; m++) {
+            if (role_parse(map->items[m].key, &role) && !(t->roles & ROLE_BIT(role)))
+                return fail(l, &map->items[m], err, "servers.%s does not have the role \"%s\"",
+                            t->name, map->items[m].key);
+        }
+    }
+    if (t->queues.len && !(t->roles & ROLE_BIT(ROLE_WORKER)))
+        return fail(l, node_at(l, n, "queues"), err,
+                    "servers.%s has queues, but not the role \"worker\"", t->name);
+    if (t->roles & ROLE_BIT(ROLE_POSTGRES) && !t->volume_gb) {
+        (void)fail(l, n, err,
+                   "servers.%s carries postgres and has no volume: the database would "
+                   "go with the server",
+                   t->name);
+        return err_hint(err, "give it one: volume: {size: 50GB}");
+    }
+    return 0;
+}
+
+static int check_roles(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+
+    for (int role = 0; role < ROLES; role++) {
+        const RoleRow *row = &role_rows[role];
+        const Tier *first = NULL;
+        int servers = 0;
+
+        for (size_t k = 0; k < i->n_tiers; k++) {
+            const Tier *t = &i->tiers[k];
+
+            if (!(t->roles & ROLE_BIT(role)))
+                continue;
+            servers += t->count;
+            if (row->single && servers > 1 && !first) {
+                (void)fail(l, node_at(l, l->tiers[k], "count"), err,
+                           "servers.%s would be %d servers with the role \"%s\"", t->name, t->count,
+                           row->name);
+                return err_hint(err, "exactly one server may carry it: count: 1");
+            }
+            if (row->single && servers > 1) {
+                (void)fail(l, node_at(l, l->tiers[k], "roles"), err,
+                           "role \"%s\" is carried by servers.%s and by servers.%s", row->name,
+                           first->name, t->name);
+                return err_hint(err, "exactly one server may carry it: take it out of one of them");
+            }
+            first = t;
+        }
+        if (row->required && !servers) {
+            (void)fail(l, node_at(l, NULL, "servers"), err, "no servers carry the role \"%s\"",
+                       row->name);
+            return err_hint(err, "add it to the roles of a tier; an instance needs edge, web, "
+                                 "worker, redis and postgres, and one server may carry them all");
+        }
+    }
+    return 0;
+}
+
+/* Mastodon's schedule is run by whoever takes the scheduler queue: twice is as wrong as never
+ * (mastodon.md, Sidekiq). A tier without a list takes all queues, and atoll gives the scheduler
+ * queue to one process of it. */
+static int check_queues(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    const Tier *first = NULL, *any = NULL;
+
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        const Tier *t = &i->tiers[k];
+        int processes = t->count * t->processes[ROLE_WORKER];
+        const YamlNode *n = node_at(l, l->tiers[k], "queues");
+
+        if (!(t->roles & ROLE_BIT(ROLE_WORKER)))
+            continue;
+        if (!t->queues.len && !any)
+            any = t;
+        if (!strlist_has(&t->queues, "scheduler"))
+            continue;
+        if (first)
+            return fail(l, n, err,
+                        "the scheduler queue is in servers.%s and in servers.%s: exactly one "
+                        "process may take it",
+                        first->name, t->name);
+        if (processes > 1)
+            return fail(l, n, err,
+                        "the scheduler queue would be taken by %d processes of servers.%s: exactly "
+                        "one may; give it to a tier with one process",
+                        processes, t->name);
+        first = t;
+    }
+    for (size_t q = 0; island_queues[q] && !any; q++) {
+        bool taken = false;
+
+        for (size_t k = 0; k < i->n_tiers; k++)
+            taken = taken || strlist_has(&i->tiers[k].queues, island_queues[q]);
+        if (!taken) {
+            (void)fail(l, node_at(l, NULL, "servers"), err, "nobody takes the queue \"%s\"",
+                       island_queues[q]);
+            return err_hint(err, "add it to the queues of a tier with the role worker; a tier "
+                                 "without queues takes all");
+        }
+    }
+    return 0;
+}
+
+static int check_media(IslandLoad *l, Err *err)
+{
+    static const char *const ours[] = {"boot", "mail", "vault"};
+    const Island *i = l->island;
+    const char *name = i->media.container, *url = i->media.url;
+    const YamlNode *n = node_at(l, NULL, "media.container");
+    bool ok = strlen(name) <= 63;
+
+    for (const char *p = name; *p; p++)
+        ok = ok && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.');
+    if (!ok) {
+        (void)fail(l, n, err, "media.container is \"%s\"", name);
+        return err_hint(err, "allowed: up to 63 of a-z, 0-9, dots and dashes");
+    }
+    for (size_t k = 0; k < ARRAY_LEN(ours); k++) {
+        _cleanup_free_ char *taken = xasprintf("%s-%s", i->name, ours[k]);
+
+        if (streq(name, taken))
+            return fail(l, n, err, "media.container is \"%s\", which atoll keeps for itself", name);
+    }
+    if (streq(i->media.isolation, "project") && !i->media.cloud[0])
+        return fail(l, node_at(l, NULL, "media.isolation"), err,
+                    "media.isolation: project needs media.cloud, a login to a project of its own");
+    if (url[0] &&
+        ((!starts_with(url, "https://") && !starts_with(url, "http://")) || ends_with(url, "/")))
+        return fail(l, node_at(l, NULL, "media.url"), err,
+                    "media.url is \"%s\"; it must be https://... without a slash at its end", url);
+    return 0;
+}
+
+/* Variables that atoll makes itself; a second value would win or lose by chance. */
+static const struct {
+    const char *name; /* "_" at its end: all that begin so */
+    const char *instead;
+} own_env[] = {
+    {"LOCAL_DOMAIN", "it is `domain`"},
+    {"SWIFT_", "media are `media`"},
+    {"S3_", "media are `media`; S3 is not built yet"},
+    {"DB_", "the database is the tier with the role postgres"},
+    {"DATABASE_URL", "the database is the tier with the role postgres"},
+    {"REDIS_", "Redis is the tier with the role redis"},
+    {"SECRET_KEY_BASE", "it is in the vault"},
+    {"VAPID_", "it is in the vault"},
+    {"ACTIVE_RECORD_ENCRYPTION_", "it is in the vault"},
+    {"RAILS_ENV", "it is always production"},
+    {"NODE_ENV", "it is always production"},
+    {"PORT", "ports are atoll's"},
+    {"BIND", "addresses are atoll's"},
+    {"WEB_CONCURRENCY", "it is `processes: {web: ...}`"},
+    {"MAX_THREADS", "it is `threads: {web: ...}`"},
+    {"SIDEKIQ_CONCURRENCY", "it is `threads: {worker: ...}`"},
+    {"SKIP_POST_DEPLOYMENT_MIGRATIONS", "migrations are atoll's"},
+};
+
+static int check_env(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+
+    for (size_t k = 0; k < i->env.len; k++) {
+        const char *name = i->env.items[k].name;
+
+        for (size_t m = 0; m < ARRAY_LEN(own_env); m++) {
+            bool same = ends_with(own_env[m].name, "_") ? starts_with(name, own_env[m].name)
+                                                        : streq(name, own_env[m].name);
+
+            if (same)
+                return fail(l, node_at(l, NULL, "env")->items + k, err,
+                            "env.%s is set by atoll: %s", name, own_env[m].instead);
+        }
+    }
+    return 0;
+}
+
+static int check_ssh_keys(IslandLoad *l, Err *err)
+{
+    const StrList *keys = &l->island->ssh_keys;
+    const YamlNode *n = node_at(l, NULL, "ssh_keys");
+
+    for (size_t k = 0; k < keys->len; k++) {
+        const char *key = keys->items[k];
+
+        if (strstr(key, "PRIVATE KEY"))
+            return yaml_error(l->yaml, &n->items[k], err,
+                              "this is a private key: give the public "
+                              "one, and make a new pair");
+        if ((!starts_with(key, "ssh-") && !starts_with(key, "ecdsa-") &&
+             !starts_with(key, "sk-")) ||
+            !strchr(key, ' '))
+            return yaml_error(l->yaml, &n->items[k], err,
+                              "this is not a public key: give a line such as "
+                              "\"ssh-ed25519 AAAA... jo\"");
+    }
+    return 0;
+}
+
+int check_island(IslandLoad *l, Err *err)
+{
+    static int (*const checks[])(IslandLoad *, Err *) = {check_release, check_roles,   check_queues,
+                                                         check_network, check_edge,    check_media,
+                                                         check_env,     check_ssh_keys};
+    int r;
+
+    for (size_t k = 0; k < l->island->n_tiers; k++) {
+        if ((r = check_tier(l, k, err)) < 0)
+            return r;
+    }
+    for (size_t k = 0; k < ARRAY_LEN(checks); k++) {
+        if ((r = checks[k](l, err)) < 0)
+            return r;
+    }
+    return 0;
+}

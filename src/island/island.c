@@ -1,0 +1,83 @@
+/* Questions about an island that was read, and its reference text. */
+#include "island/island.h"
+
+const Tier *island_tier(const Island *i, const char *name)
+{
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        if (streq(i->tiers[k].name, name))
+            return &i->tiers[k];
+    }
+    return NULL;
+}
+
+char *island_first_server(const Island *i, Role role)
+{
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        if (i->tiers[k].roles & ROLE_BIT(role))
+            return xasprintf("%s.0", i->tiers[k].name);
+    }
+    return NULL;
+}
+
+char *island_scheduler(const Island *i)
+{
+    const Tier *any = NULL;
+
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        const Tier *t = &i->tiers[k];
+
+        if (!(t->roles & ROLE_BIT(ROLE_WORKER)))
+            continue;
+        if (strlist_has(&t->queues, "scheduler"))
+            return xasprintf("%s.0", t->name);
+        if (!t->queues.len && !any)
+            any = t;
+    }
+    return any ? xasprintf("%s.0", any->name) : NULL;
+}
+
+int island_count(const Island *i)
+{
+    int servers = 0;
+
+    for (size_t k = 0; k < i->n_tiers; k++)
+        servers += i->tiers[k].count;
+    return servers;
+}
+
+bool island_is_pocket(const Island *i)
+{
+    return streq(i->cloud, "pocket") || starts_with(i->cloud, "pocket-");
+}
+
+/* A '|' would end a table's cell. */
+static void cell(Buf *out, const char *text)
+{
+    buf_str(out, " ");
+    for (; *text; text++)
+        buf_printf(out, *text == '|' ? "\\%c" : "%c", *text);
+    buf_str(out, " |");
+}
+
+void island_reference(Buf *out)
+{
+    buf_str(out, "| key | is | default | allowed | what it does |\n"
+                 "| --- | --- | --- | --- | --- |\n");
+    for (const IslandRow *row = island_rows; row->path; row++) {
+        _cleanup_(buf_clear) Buf def = BUF_INIT(BUF_MAX_LINE);
+        size_t n = row->def ? strlen(row->def) : 0;
+
+        if (!row->def)
+            buf_str(&def, "(must be given)");
+        else if (row->def[0] == '<')
+            buf_printf(&def, "%.*s", (int)n - 2, row->def + 1);
+        else if (n && !streq(row->def, "{}"))
+            buf_printf(&def, "`%s`", row->def);
+        buf_printf(out, "| `%s` |", row->path);
+        cell(out, row->type);
+        cell(out, def.p);
+        cell(out, row->allowed);
+        cell(out, row->sentence);
+        buf_char(out, '\n');
+    }
+}

@@ -1,0 +1,112 @@
+/* The island file: what a person wrote, checked, with defaults filled in.
+ *
+ * One table (island_rows) has every key with its type, default, unit, range and sentence; the
+ * loader, the checks, `atoll init`'s comments and doc/island.md come from it. Every error is
+ * ERR_CONFIG with file:line:column, what is allowed, and the nearest right spelling.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/vec.h"
+#include "island/roles.h"
+
+#define ISLAND_TIERS_MAX 16
+#define ISLAND_COUNT_MAX 64
+
+typedef struct Tier {
+    char *name;       /* [a-z][a-z0-9]{0,15}: "web" */
+    char *flavor;
+    int count;        /* servers of it; 1 */
+    unsigned roles;   /* bits 1 << ROLE_X */
+    int processes[ROLES]; /* of each role: worker processes, Puma workers; 1 */
+    int threads[ROLES];   /* per process; web 5, worker 5 */
+    StrList queues;   /* of its worker role; empty: all (the scheduler queue has one process only:
+                         island_scheduler) */
+    int volume_gb;    /* 0: none */
+    char *volume_type; /* "" the cloud's default */
+} Tier;
+
+typedef enum ReleaseKind { RELEASE_IMAGE, RELEASE_TREE, RELEASE_CANARY } ReleaseKind;
+
+typedef struct IslandEnv {
+    char *name;
+    char *value;  /* NULL when it is a secret of the vault */
+    char *secret; /* its name there, or NULL */
+} IslandEnv;
+
+typedef struct Island {
+    char *path;    /* of the file, for messages */
+    char *name;    /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
+    char *domain;  /* LOCAL_DOMAIN */
+    char *cloud;   /* an entry of clouds.yaml */
+    char *image;   /* server image, by name */
+    struct {
+        ReleaseKind kind;
+        char *image, *version, *tree;
+    } release;
+    struct {
+        char *external; /* external network's name; "" the only one */
+        char *cidr;     /* 10.77.0.0/24; 127.77.0.0/24 where cloud is a pocket */
+        StrList dns;
+    } network;
+    struct {
+        int http, https; /* ports of the edge; 80, and 443 with a certificate. https 0: none */
+        char *tls_certificate, *tls_key; /* files; "" none */
+    } edge;
+    Tier tiers[ISLAND_TIERS_MAX];
+    size_t n_tiers;
+    struct {
+        char *cloud;     /* "" the island's */
+        char *container; /* "<name>-media" */
+        char *isolation; /* required level: "project" (with a cloud of its own), "container" or
+                            "none" (what is reached is only named) */
+        char *role;      /* Keystone role of the upload user; "media" */
+        char *url;       /* public base ("https://media.reef.example"); "" Swift's own */
+    } media;
+    VEC(IslandEnv) env;
+    StrList ssh_keys; /* authorised for the servers' admin */
+} Island;
+
+struct IslandLoad;
+struct YamlNode;
+
+typedef struct IslandRow {
+    const char *path;     /* "servers.*.volume.size" */
+    const char *type;     /* "name", "text", "count", "size", "list", "map", ... for the reference */
+    const char *def;      /* as written in a file; NULL: it must be given; "": none; "{}": the map's
+                             own defaults; "<words>": worked out from other keys */
+    const char *allowed;  /* "1 to 64", "edge, web, worker, ..." */
+    const char *sentence;
+    /* For the loader: reads the value into the Island or the Tier that the path is in. */
+    int (*read)(struct IslandLoad *l, const struct IslandRow *row, const struct YamlNode *n,
+                Err *err);
+    size_t offset;        /* of the field there */
+    int64_t min, max;     /* of numbers */
+} IslandRow;
+extern const IslandRow island_rows[]; /* ended by a NULL path */
+
+int island_load(const char *path, Island *ret, Err *err) _must_check_;
+int island_parse(const char *name, Str text, Island *ret, Err *err) _must_check_;
+void island_clear(Island *i);
+DEFINE_CLEAR(Island, island_clear)
+/* doc/island.md's table. */
+void island_reference(Buf *out);
+/* A first island file for `atoll init`, with comments; flavors etc. as chosen by the caller. */
+typedef struct IslandTemplate {
+    const char *name, *domain, *cloud, *image, *flavor, *volume_type, *media_cloud;
+    bool pocket; /* canary release, loopback network, port 8080 */
+} IslandTemplate;
+void island_template(const IslandTemplate *t, Buf *out);
+const Tier *island_tier(const Island *i, const char *name);
+/* The first server ("web.0") that carries a role, or NULL. To be freed. */
+char *island_first_server(const Island *i, Role role);
+/* The server whose first worker process alone takes Mastodon's scheduler queue: the tier that names
+ * it, else the first that takes all queues. To be freed. */
+char *island_scheduler(const Island *i);
+/* Servers of all tiers. */
+int island_count(const Island *i);
+/* True where the island runs on an embedded cloud: its entry is "pocket" or "pocket-...". */
+bool island_is_pocket(const Island *i);
+/* Mastodon's Sidekiq queues, NULL-ended (mastodon.md 4). */
+extern const char *const island_queues[];

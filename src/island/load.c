@@ -1,0 +1,219 @@
+/* From text to an Island: the walk over the table. */
+#include "island/load.h"
+
+char *load_path(const IslandLoad *l, const char *path, const char *key)
+{
+    const char *star = strchr(path, '*');
+    _cleanup_free_ char *outer = NULL;
+    size_t n;
+
+    outer = star && l->tier
+                ? xasprintf("%.*s%s%s", (int)(star - path), path, l->tier->name, star + 1)
+                : xstrdup(path);
+    n = strlen(outer);
+    if (key && n && outer[n - 1] == '*')
+        return xasprintf("%.*s%s", (int)n - 1, outer, key);
+    return xstrdup(outer);
+}
+
+/* The last part of a row's path if the row is a direct child of `path`, else NULL. */
+static const char *child_of(const IslandRow *row, const char *path)
+{
+    size_t n = strlen(path);
+    const char *name = row->path;
+
+    if (n) {
+        if (strncmp(row->path, path, n) || row->path[n] != '.')
+            return NULL;
+        name += n + 1;
+    }
+    return strchr(name, '.') ? NULL : name;
+}
+
+static const IslandRow *row_of(const char *path, const char *key)
+{
+    for (const IslandRow *row = island_rows; row->path; row++) {
+        const char *name = child_of(row, path);
+
+        if (name && (streq(name, key) || streq(name, "*")))
+            return row;
+    }
+    return NULL;
+}
+
+static int unknown_key(const IslandLoad *l, const char *path, const YamlNode *n, Err *err)
+{
+    _cleanup_free_ char *where = load_path(l, path, NULL);
+    _cleanup_(buf_clear) Buf all = BUF_INIT(BUF_MAX_LINE);
+    const char *names[32] = {0}, *near;
+    size_t len = 0;
+
+    for (const IslandRow *row = island_rows; row->path && len + 1 < ARRAY_LEN(names); row++) {
+        const char *name = child_of(row, path);
+
+        if (!name)
+            continue;
+        buf_printf(&all, "%s%s", len ? ", " : "", name);
+        names[len++] = name;
+    }
+    near = util_nearest(n->key, names);
+    (void)yaml_key_error(l->yaml, n, err, "unknown key \"%s\"%s%s%s%s%s", n->key,
+                         where[0] ? " in " : "", where, near ? ": did you mean \"" : "",
+                         near ? near : "", near ? "\"?" : "");
+    return err_hint(err, "allowed: %s", all.p);
+}
+
+/* What a row means that the file does not have. */
+static int load_absent(IslandLoad *l, const IslandRow *row, const YamlNode *map, Err *err)
+{
+    YamlNode node = {.type = YAML_SCALAR, .line = map->line, .column = map->column};
+    int r;
+
+    if (!row->def) {
+        _cleanup_free_ char *path = load_path(l, row->path, NULL);
+
+        if (map->key)
+            (void)yaml_key_error(l->yaml, map, err, "%s is missing", path);
+        else
+            (void)yaml_error(l->yaml, map, err, "%s is missing", path);
+        return err_hint(err, "it must be %s: %s", row->type, row->allowed);
+    }
+    if (!row->def[0] || row->def[0] == '<')
+        return 0;
+    if (streq(row->def, "{}")) {
+        node.type = YAML_MAP;
+        return row->read(l, row, &node, err);
+    }
+    node.text = xstrdup(row->def);
+    r = row->read(l, row, &node, err);
+    free(node.text);
+    return r;
+}
+
+int load_map(IslandLoad *l, const char *path, const YamlNode *map, Err *err)
+{
+    int r;
+
+    for (size_t i = 0; i < map->len; i++) {
+        const YamlNode *n = &map->items[i];
+        const IslandRow *row = row_of(path, n->key);
+
+        if (!row)
+            return unknown_key(l, path, n, err);
+        if ((r = row->read(l, row, n, err)) < 0)
+            return r;
+    }
+    for (const IslandRow *row = island_rows; row->path; row++) {
+        const char *name = child_of(row, path);
+
+        if (!name || streq(name, "*") || yaml_get(map, name))
+            continue;
+        if ((r = load_absent(l, row, map, err)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Defaults that depend on other keys, and no NULL where the header promises text. */
+static void fill_in(Island *i)
+{
+    if (!i->media.container)
+        i->media.container = xasprintf("%s-media", i->name);
+    if (!i->media.isolation)
+        i->media.isolation = xstrdup(i->media.cloud ? "project" : "none");
+    if (!i->network.cidr)
+        i->network.cidr = xstrdup(island_is_pocket(i) ? "127.77.0.0/24" : "10.77.0.0/24");
+    char **texts[] = {&i->network.external, &i->edge.tls_certificate, &i->edge.tls_key,
+                      &i->media.cloud, &i->media.url};
+    for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+        if (!*texts[k])
+            *texts[k] = xstrdup("");
+    }
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        if (!i->tiers[k].volume_type)
+            i->tiers[k].volume_type = xstrdup("");
+    }
+}
+
+static int load_yaml(const char *path, const Yaml *yaml, Island *ret, Err *err)
+{
+    Island island = {.path = xstrdup(path), .edge.https = -1};
+    IslandLoad l = {.yaml = yaml, .island = &island};
+    int r;
+
+    if (yaml->root.type != YAML_MAP) {
+        r = yaml_error(yaml, &yaml->root, err, "this is not an island file: no keys");
+    } else if ((r = load_map(&l, "", &yaml->root, err)) == 0) {
+        if (island.edge.https < 0)
+            island.edge.https = island.edge.tls_certificate ? 443 : 0;
+        fill_in(&island);
+        r = check_island(&l, err);
+    }
+    if (r < 0) {
+        island_clear(&island);
+        return r;
+    }
+    *ret = island;
+    return 0;
+}
+
+int island_parse(const char *name, Str text, Island *ret, Err *err)
+{
+    _cleanup_(yaml_clear) Yaml yaml = {0};
+    int r = yaml_parse(name, text, &yaml, err);
+
+    return r < 0 ? r : load_yaml(name, &yaml, ret, err);
+}
+
+int island_load(const char *path, Island *ret, Err *err)
+{
+    _cleanup_(yaml_clear) Yaml yaml = {0};
+    int r = yaml_load(path, &yaml, err);
+
+    if (r == -ERR_NOT_FOUND)
+        return err_hint(err, "`atoll init` writes a first one");
+    return r < 0 ? r : load_yaml(path, &yaml, ret, err);
+}
+
+static void tier_clear(Tier *t)
+{
+    free(t->name);
+    free(t->flavor);
+    free(t->volume_type);
+    strlist_clear(&t->queues);
+}
+
+void island_clear(Island *i)
+{
+    char *texts[] = {i->path,
+                     i->name,
+                     i->domain,
+                     i->cloud,
+                     i->image,
+                     i->release.image,
+                     i->release.version,
+                     i->release.tree,
+                     i->network.external,
+                     i->network.cidr,
+                     i->edge.tls_certificate,
+                     i->edge.tls_key,
+                     i->media.cloud,
+                     i->media.container,
+                     i->media.isolation,
+                     i->media.role,
+                     i->media.url};
+
+    for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+        free(texts[k]);
+    for (size_t k = 0; k < i->n_tiers; k++)
+        tier_clear(&i->tiers[k]);
+    for (size_t k = 0; k < i->env.len; k++) {
+        free(i->env.items[k].name);
+        free(i->env.items[k].value);
+        free(i->env.items[k].secret);
+    }
+    vec_clear(&i->env);
+    strlist_clear(&i->network.dns);
+    strlist_clear(&i->ssh_keys);
+    *i = (Island){0};
+}

@@ -1,0 +1,430 @@
+/* The table of keys, and how a value of each type is read. */
+#include "base/table.h"
+#include "island/load.h"
+
+static void *field(const IslandLoad *l, const IslandRow *row)
+{
+    char *base = l->tier ? (char *)l->tier : (char *)l->island;
+
+    return base + row->offset;
+}
+
+static int wrong(const IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    _cleanup_free_ char *path = load_path(l, row->path, n->key);
+
+    if (n->type != YAML_SCALAR)
+        (void)yaml_error(l->yaml, n, err, "%s is a %s; it must be %s", path,
+                         n->type == YAML_LIST ? "list" : "map", row->type);
+    else if (!n->text[0])
+        (void)yaml_error(l->yaml, n, err, "%s is empty; it must be %s", path, row->type);
+    else
+        (void)yaml_error(l->yaml, n, err, "%s is \"%s\"; it must be %s", path, n->text, row->type);
+    return err_hint(err, "allowed: %s", row->allowed);
+}
+
+static bool printable(const char *s)
+{
+    for (; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static void set_text(char **field_text, const char *text)
+{
+    free(*field_text);
+    *field_text = xstrdup(text);
+}
+
+static int read_section(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_MAP)
+        return wrong(l, row, n, err);
+    return load_map(l, row->path, n, err);
+}
+
+static int read_text(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !n->text[0] || !printable(n->text))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
+/* Starts with a letter; then letters, digits and (where the row's min allows) inner dashes. */
+static bool name_ok(const char *s, size_t max, bool dash)
+{
+    size_t n = strlen(s);
+
+    if (n < 1 || n > max || s[0] < 'a' || s[0] > 'z' || s[n - 1] == '-')
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        bool ok = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
+
+        if (!ok && !(dash && s[i] == '-'))
+            return false;
+    }
+    return true;
+}
+
+static int read_island_name(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !name_ok(n->text, (size_t)row->max, true))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
+static bool domain_ok(const char *s)
+{
+    Str rest = str_of(s), label;
+    int labels = 0;
+    bool letter = false;
+
+    if (rest.n > 253)
+        return false;
+    while (str_next(&rest, '.', &label)) {
+        labels++;
+        letter = false;
+        if (!label.n || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
+            return false;
+        for (size_t i = 0; i < label.n; i++) {
+            char c = label.p[i];
+
+            if (c >= 'a' && c <= 'z')
+                letter = true;
+            else if (!(c >= '0' && c <= '9') && c != '-')
+                return false;
+        }
+    }
+    /* The last label of an address has no letter. */
+    return labels >= 2 && letter;
+}
+
+static int read_domain(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !domain_ok(n->text))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
+static int read_count(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    int64_t value;
+
+    if (n->type != YAML_SCALAR || !parse_int(n->text, row->min, row->max, &value))
+        return wrong(l, row, n, err);
+    *(int *)field(l, row) = (int)value;
+    return 0;
+}
+
+#define GB ((int64_t)1000 * 1000 * 1000)
+
+static int read_size(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    int64_t bytes;
+
+    if (n->type != YAML_SCALAR || !size_parse(n->text, &bytes) || bytes % GB ||
+        bytes / GB < row->min || bytes / GB > row->max)
+        return wrong(l, row, n, err);
+    *(int *)field(l, row) = (int)(bytes / GB);
+    return 0;
+}
+
+/* One of the words of row->allowed. */
+static int read_word(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    Str rest = str_of(row->allowed), word;
+
+    if (n->type != YAML_SCALAR)
+        return wrong(l, row, n, err);
+    while (str_next(&rest, ',', &word)) {
+        if (str_eq(str_trim(word), str_of(n->text))) {
+            set_text(field(l, row), n->text);
+            return 0;
+        }
+    }
+    return wrong(l, row, n, err);
+}
+
+static int read_list(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    StrList *list = field(l, row);
+
+    if (n->type != YAML_LIST)
+        return wrong(l, row, n, err);
+    for (size_t i = 0; i < n->len; i++) {
+        const YamlNode *item = &n->items[i];
+
+        if (item->type != YAML_SCALAR || !item->text[0] || !printable(item->text))
+            return wrong(l, row, item, err);
+        if (strlist_has(list, item->text))
+            return yaml_error(l->yaml, item, err, "\"%s\" is in the list twice", item->text);
+        strlist_add(list, item->text);
+    }
+    return 0;
+}
+
+static int unknown_word(const IslandLoad *l, const YamlNode *n, const char *what,
+                        const char *const *words, Err *err)
+{
+    const char *near = util_nearest(n->text, words);
+    _cleanup_(buf_clear) Buf all = BUF_INIT(BUF_MAX_LINE);
+
+    for (size_t i = 0; words[i]; i++)
+        buf_printf(&all, "%s%s", i ? ", " : "", words[i]);
+    if (near)
+        (void)yaml_error(l->yaml, n, err, "unknown %s \"%s\": did you mean \"%s\"?", what, n->text,
+                         near);
+    else
+        (void)yaml_error(l->yaml, n, err, "unknown %s \"%s\"", what, n->text);
+    return err_hint(err, "allowed: %s", all.p);
+}
+
+static int read_queues(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type == YAML_LIST) {
+        for (size_t i = 0; i < n->len; i++) {
+            const YamlNode *item = &n->items[i];
+            bool known = false;
+
+            if (item->type != YAML_SCALAR)
+                return wrong(l, row, item, err);
+            for (size_t k = 0; island_queues[k]; k++)
+                known = known || streq(item->text, island_queues[k]);
+            if (!known)
+                return unknown_word(l, item, "queue", island_queues, err);
+        }
+    }
+    return read_list(l, row, n, err);
+}
+
+static int read_roles(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_LIST || !n->len)
+        return wrong(l, row, n, err);
+    for (size_t i = 0; i < n->len; i++) {
+        const YamlNode *item = &n->items[i];
+        Role role;
+
+        if (item->type != YAML_SCALAR)
+            return wrong(l, row, item, err);
+        if (!role_parse(item->text, &role))
+            return unknown_word(l, item, "role", role_names(), err);
+        if (!role_rows[role].ready) {
+            (void)yaml_error(l->yaml, item, err, "role \"%s\" is not built yet", item->text);
+            return err_hint(err, "%s", role_rows[role].instead);
+        }
+        if (l->tier->roles & ROLE_BIT(role))
+            return yaml_error(l->yaml, item, err, "role \"%s\" is in the list twice", item->text);
+        l->tier->roles |= ROLE_BIT(role);
+    }
+    return 0;
+}
+
+/* {web: 2, worker: 3}: a number for roles that have processes and threads of their own. */
+static int read_role_count(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    static const char *const roles[] = {"web", "worker", NULL};
+    int *counts = field(l, row);
+    int64_t value;
+
+    if (!streq(n->key, "web") && !streq(n->key, "worker")) {
+        const char *near = util_nearest(n->key, roles);
+
+        if (near)
+            (void)yaml_key_error(l->yaml, n, err, "unknown role \"%s\": did you mean \"%s\"?",
+                                 n->key, near);
+        else
+            (void)yaml_key_error(l->yaml, n, err, "role \"%s\" has no number of its own here",
+                                 n->key);
+        return err_hint(err, "allowed: web, worker");
+    }
+    if (n->type != YAML_SCALAR || !parse_int(n->text, row->min, row->max, &value))
+        return wrong(l, row, n, err);
+    counts[streq(n->key, "web") ? ROLE_WEB : ROLE_WORKER] = (int)value;
+    return 0;
+}
+
+static int read_tier(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    Island *i = l->island;
+    Tier *t;
+    int r;
+
+    if (!name_ok(n->key, 16, false)) {
+        (void)yaml_key_error(l->yaml, n, err, "\"%s\" can't be the name of servers", n->key);
+        return err_hint(err, "allowed: up to 16 of a-z and 0-9, a letter first, no dash");
+    }
+    if (n->type != YAML_MAP)
+        return wrong(l, row, n, err);
+    if (i->n_tiers == ISLAND_TIERS_MAX)
+        return yaml_key_error(l->yaml, n, err, "more than %d kinds of servers", ISLAND_TIERS_MAX);
+    t = &i->tiers[i->n_tiers];
+    l->tiers[i->n_tiers++] = n;
+    t->name = xstrdup(n->key);
+    for (int k = 0; k < ROLES; k++) {
+        t->processes[k] = 1;
+        t->threads[k] = 5;
+    }
+    l->tier = t;
+    r = load_map(l, row->path, n, err);
+    l->tier = NULL;
+    return r;
+}
+
+static int read_canary(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !streq(n->text, "true"))
+        return wrong(l, row, n, err);
+    l->island->release.kind = RELEASE_CANARY;
+    return 0;
+}
+
+static int read_env(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    const YamlNode *secret = yaml_get(n, "secret");
+    IslandEnv env = {0};
+    bool ok = n->key[0] >= 'A' && n->key[0] <= 'Z';
+
+    for (const char *p = n->key; *p; p++)
+        ok = ok && ((*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_');
+    if (!ok) {
+        (void)yaml_key_error(l->yaml, n, err, "\"%s\" can't be the name of a variable", n->key);
+        return err_hint(err, "allowed: A-Z, 0-9 and _, a letter first");
+    }
+    if (n->type == YAML_SCALAR && printable(n->text)) {
+        env.value = xstrdup(n->text);
+    } else if (n->type == YAML_MAP && n->len == 1 && secret && secret->type == YAML_SCALAR) {
+        for (const char *p = secret->text; *p; p++)
+            ok = ok && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '_');
+        if (!ok || !secret->text[0]) {
+            (void)yaml_error(l->yaml, secret, err, "\"%s\" can't be the name of a secret",
+                             secret->text);
+            return err_hint(err, "allowed: a-z, 0-9 and _");
+        }
+        env.secret = xstrdup(secret->text);
+    } else {
+        return wrong(l, row, n, err);
+    }
+    env.name = xstrdup(n->key);
+    vec_push(&l->island->env, env);
+    return 0;
+}
+
+/* A key that has its place in the file, but nothing behind it yet. */
+static int read_later(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    _cleanup_free_ char *path = load_path(l, row->path, n->key);
+
+    (void)yaml_key_error(l->yaml, n, err, "%s is not built yet", path);
+    return err_hint(err, "%s", row->allowed);
+}
+
+const char *const island_queues[] = {"default", "push",      "ingress", "mailers",
+                                     "pull",    "scheduler", "fasp",    NULL};
+
+#define AT(f) .offset = offsetof(Island, f)
+#define TIER(f) .offset = offsetof(Tier, f)
+
+const IslandRow island_rows[] = {
+    {"island", "a name", NULL, "up to 21 of a-z, 0-9 and inner dashes, a letter first",
+     "What everything of this island is called in the cloud. It can't be changed later.",
+     read_island_name, AT(name), .max = 21},
+    {"domain", "a domain name", NULL,
+     "lower case, at least one dot, no https://, xn--... for others",
+     "LOCAL_DOMAIN: the part of an account's name behind the @. It can't be changed later.",
+     read_domain, AT(domain)},
+    {"cloud", "an entry of clouds.yaml", NULL,
+     "a name in clouds.yaml; pocket for the embedded cloud",
+     "The project that servers, networks and volumes are made in.", read_text, AT(cloud)},
+    {"image", "an image's name", "debian-12", "as `openstack image list` shows it",
+     "What servers start from. Kept by servers that are there.", read_text, AT(image)},
+    {"release", "a map", NULL, "one of {image, version}, {tree}, {canary: true}",
+     "Which Mastodon runs.", read_section},
+    {"release.image", "an image's address", "", "as for podman pull, without a tag",
+     "A container image.", read_text, AT(release.image)},
+    {"release.version", "a version", "", "the image's tag, such as v4.7.6",
+     "The tag of the container image.", read_text, AT(release.version)},
+    {"release.tree", "a folder", "", "an absolute path on the servers",
+     "A source tree that is on the servers' image already.", read_text, AT(release.tree)},
+    {"release.canary", "true", "", "true", "The small stand-in that comes with atoll, for a trial.",
+     read_canary},
+    {"network", "a map", "{}", "external, cidr, dns", "The island's own network.", read_section},
+    {"network.external", "a network's name", "", "as `openstack network list --external` shows it",
+     "Where the router and the public address are; needed where there are several.", read_text,
+     AT(network.external)},
+    {"network.cidr", "an IPv4 network", "<10.77.0.0/24; 127.77.0.0/24 on a pocket cloud>",
+     "a private network of /16 to /28, such as 10.77.0.0/24", "Addresses of the servers.",
+     read_text, AT(network.cidr)},
+    {"network.dns", "a list of addresses", "", "IP addresses",
+     "Resolvers for the servers; without it the cloud's own.", read_list, AT(network.dns)},
+    {"servers", "a map", NULL, "tiers by name", "Tiers of servers, each with its roles.",
+     read_section},
+    {"servers.*", "a map", NULL, "flavor, roles, count, processes, threads, queues, volume",
+     "One tier. Servers are called by its name and a number from 0.", read_tier},
+    {"servers.*.flavor", "a flavor's name", NULL, "as `openstack flavor list` shows it",
+     "Size of a server.", read_text, TIER(flavor)},
+    {"servers.*.roles", "a list of roles", NULL, "edge, web, worker, redis, postgres",
+     "What its servers do.", read_roles},
+    {"servers.*.count", "a number", "1", "1 to 64", "How many servers.", read_count, TIER(count), 1,
+     ISLAND_COUNT_MAX},
+    {"servers.*.processes", "a map", "", "web, worker", "Processes on one server, by role.",
+     read_section},
+    {"servers.*.processes.*", "a number", "1", "1 to 32", "Puma workers, or Sidekiq processes.",
+     read_role_count, TIER(processes), 1, 32},
+    {"servers.*.threads", "a map", "", "web, worker", "Threads of one process, by role.",
+     read_section},
+    {"servers.*.threads.*", "a number", "5", "1 to 100", "Each needs a database connection.",
+     read_role_count, TIER(threads), 1, 100},
+    {"servers.*.queues", "a list of queues", "",
+     "default, push, ingress, mailers, pull, scheduler, fasp",
+     "What its workers take, the first named first; without it all queues.", read_queues,
+     TIER(queues)},
+    {"servers.*.volume", "a map", "", "size, type", "A disk that outlives the server.",
+     read_section},
+    {"servers.*.volume.size", "a size with its unit", NULL, "whole GB, such as 50GB",
+     "Size of the volume. It can't be changed yet.", read_size, TIER(volume_gb), 1, 100000},
+    {"servers.*.volume.type", "a volume type's name", "",
+     "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
+     read_text, TIER(volume_type)},
+    {"servers.*.scale", "a map", "", "give the tier a fixed `count` until it is", "Not built yet.",
+     read_later},
+    {"edge", "a map", "{}", "http, https, tls", "How the world reaches the island.", read_section},
+    {"edge.http", "a port", "80", "1 to 65535", "Plain HTTP.", read_count, AT(edge.http), 1, 65535},
+    {"edge.https", "a port", "<443 with edge.tls, else 0>", "0 (none) to 65535",
+     "HTTPS; needs edge.tls.", read_count, AT(edge.https), 0, 65535},
+    {"edge.tls", "a map", "", "certificate, key", "The certificate for the domain.", read_section},
+    {"edge.tls.certificate", "a file", NULL, "a path on the edge server",
+     "Certificate and chain, PEM.", read_text, AT(edge.tls_certificate)},
+    {"edge.tls.key", "a file", NULL, "a path on the edge server", "Its private key, PEM.",
+     read_text, AT(edge.tls_key)},
+    {"media", "a map", "{}", "container, cloud, isolation, role, url",
+     "Where uploads are kept: a Swift container.", read_section},
+    {"media.container", "a container's name", "<NAME-media>", "a-z, 0-9, dots and dashes",
+     "The container; it is made if it is not there.", read_text, AT(media.container)},
+    {"media.cloud", "an entry of clouds.yaml", "<the island's>", "a name in clouds.yaml",
+     "A project of its own for media: whoever breaks into one can't reach the other.", read_text,
+     AT(media.cloud)},
+    {"media.isolation", "a level", "<project with media.cloud, else none>",
+     "project, container, none", "What must hold for the upload user; less stops with exit code 8.",
+     read_word, AT(media.isolation)},
+    {"media.role", "a role's name", "media", "a Keystone role that may do nothing else",
+     "Role of the upload user on the media project.", read_text, AT(media.role)},
+    {"media.url", "an address", "", "https://... without a slash at its end",
+     "Public address of the media, if not Swift's own.", read_text, AT(media.url)},
+    {"env", "a map", "", "NAME: value, NAME: {secret: name}",
+     "Further variables of Mastodon's environment.", read_section},
+    {"env.*", "a value, or {secret: name}", "",
+     "text on one line, or a secret of the vault by name", "One variable.", read_env},
+    {"ssh_keys", "a list of public keys", "", "lines as in authorized_keys",
+     "Who may log in to the servers; without it nobody.", read_list, AT(ssh_keys)},
+    {"backup", "a map", "",
+     "take the key out; until it is, copy the database with pg_dump on the "
+     "server that carries postgres, and keep the copy elsewhere",
+     "Not built yet.", read_later},
+    {0},
+};

@@ -1,0 +1,291 @@
+#include "island/want.h"
+#include "island/load.h"
+
+static void add(ResourceVec *ret, const Island *i, ResourceKind kind, const char *key,
+                json_t *attrs)
+{
+    Resource r = {.kind = kind,
+                  .key = xstrdup(key),
+                  .generation = 1,
+                  .name = resource_name(i->name, kind, key, 1),
+                  .cloud = CLOUD_OF_ISLAND,
+                  .attrs = attrs,
+                  .protect = island_protects(kind, key)};
+
+    vec_push(ret, r);
+}
+
+bool island_protects(ResourceKind kind, const char *key)
+{
+    return kind == RESOURCE_VOLUME || kind == RESOURCE_FLOATING_IP ||
+           (kind == RESOURCE_CONTAINER && (streq(key, "media") || streq(key, "vault")));
+}
+
+/* The id of the external network; its name (or "") where the cloud does not have it. */
+static const char *external_id(const Island *i, const json_t *facts)
+{
+    json_t *nets = json_at(facts, "external");
+    const json_t *id = NULL;
+
+    if (i->network.external[0])
+        id = json_object_get(nets, i->network.external);
+    else if (json_object_size(nets) == 1)
+        id = json_object_iter_value(json_object_iter(nets));
+    return json_is_string(id) ? json_string_value(id) : i->network.external;
+}
+
+static char *gateway(const Island *i)
+{
+    uint32_t base = 0;
+    int prefix = 0;
+
+    BUG_IF(!cidr_parse(i->network.cidr, &base, &prefix));
+    base++;
+    return xasprintf("%u.%u.%u.%u", base >> 24, base >> 16 & 255, base >> 8 & 255, base & 255);
+}
+
+static json_t *list_new(const StrList *l)
+{
+    json_t *a = json_array();
+
+    for (size_t k = 0; k < l->len; k++)
+        json_array_append_new(a, json_string(l->items[k]));
+    return a;
+}
+
+static void want_network(const Island *i, const json_t *facts, ResourceVec *ret)
+{
+    _cleanup_free_ char *first = gateway(i), *edge = island_first_server(i, ROLE_EDGE);
+    const char *external = external_id(i, facts);
+
+    add(ret, i, RESOURCE_NETWORK, "main", json_object());
+    add(ret, i, RESOURCE_SUBNET, "main",
+        json_make_new("{s:s, s:s, s:s, s:o, s:b}", "network", "main", "cidr", i->network.cidr,
+                      "gateway", first, "dns", list_new(&i->network.dns), "dhcp", 1));
+    add(ret, i, RESOURCE_ROUTER, "main", json_make_new("{s:s}", "external", external));
+    add(ret, i, RESOURCE_INTERFACE, "main",
+        json_make_new("{s:s, s:s, s:s, s:s}", "network", "main", "subnet", "main", "address", first,
+                      "router", "main"));
+    if (edge)
+        add(ret, i, RESOURCE_FLOATING_IP, "main",
+            json_make_new("{s:s, s:s}", "external", external, "port", edge));
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void world_rules(StrList *rules, int port)
+{
+    if (!port)
+        return;
+    strlist_addf(rules, "in tcp %d 0.0.0.0/0", port);
+    strlist_addf(rules, "in tcp %d ::/0", port);
+}
+
+/* Who may connect to a tier: by group, so that more servers need no more rules. */
+static json_t *rules_new(const Island *i, const Tier *t)
+{
+    _cleanup_(strlist_clear) StrList rules = {0};
+
+    for (int role = 0; role < ROLES; role++) {
+        const RoleRow *row = &role_rows[role];
+
+        if (!(t->roles & ROLE_BIT(role)))
+            continue;
+        if (row->world) {
+            world_rules(&rules, i->edge.http);
+            world_rules(&rules, i->edge.https);
+        }
+        for (size_t k = 0; row->port && k < i->n_tiers; k++) {
+            if (i->tiers[k].roles & row->clients)
+                strlist_addf(&rules, "in tcp %d group:%s", row->port, i->tiers[k].name);
+        }
+    }
+    if (rules.len)
+        qsort(rules.items, rules.len, sizeof *rules.items, by_text);
+    return list_new(&rules);
+}
+
+static json_t *counts_new(const Tier *t, const int *counts)
+{
+    json_t *o = json_object();
+
+    if (t->roles & ROLE_BIT(ROLE_WEB))
+        json_object_set_new(o, "web", json_integer(counts[ROLE_WEB]));
+    if (t->roles & ROLE_BIT(ROLE_WORKER))
+        json_object_set_new(o, "worker", json_integer(counts[ROLE_WORKER]));
+    return o;
+}
+
+/* The servers that the roles of a tier connect to. */
+static json_t *peers_new(const Island *i, const Tier *t)
+{
+    static const Role roles[] = {ROLE_POSTGRES, ROLE_REDIS, ROLE_WEB, ROLE_STREAM};
+    json_t *o = json_object();
+
+    for (size_t r = 0; r < ARRAY_LEN(roles); r++) {
+        json_t *keys;
+
+        if (!(t->roles & role_rows[roles[r]].clients))
+            continue;
+        keys = json_array();
+        for (size_t k = 0; k < i->n_tiers; k++) {
+            const Tier *peer = &i->tiers[k];
+
+            for (int n = 0; peer->roles & ROLE_BIT(roles[r]) && n < peer->count; n++) {
+                _cleanup_free_ char *key = xasprintf("%s.%d", peer->name, n);
+
+                json_array_append_new(keys, json_string(key));
+            }
+        }
+        json_object_set_new(o, role_rows[roles[r]].name, keys);
+    }
+    return o;
+}
+
+static json_t *release_new(const Island *i)
+{
+    static const char *const words[] = {
+        [RELEASE_IMAGE] = "image", [RELEASE_TREE] = "tree", [RELEASE_CANARY] = "canary"};
+
+    return json_make_new("{s:s, s:s, s:s, s:s}", "kind", words[i->release.kind], "image",
+                         i->release.image ? i->release.image : "", "version",
+                         i->release.version ? i->release.version : "", "tree",
+                         i->release.tree ? i->release.tree : "");
+}
+
+static json_t *listen_new(const Island *i, const Tier *t)
+{
+    if (!(t->roles & ROLE_BIT(ROLE_EDGE)))
+        return json_make_new("{s:i, s:i, s:s, s:s}", "http", 0, "https", 0, "certificate", "",
+                             "key", "");
+    return json_make_new("{s:i, s:i, s:s, s:s}", "http", i->edge.http, "https", i->edge.https,
+                         "certificate", i->edge.tls_certificate, "key", i->edge.tls_key);
+}
+
+/* Mastodon's own: what runs its code. */
+#define MASTODON (ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_STREAM) | ROLE_BIT(ROLE_WORKER))
+
+static void add_env(const Island *i, const Tier *t, json_t *attrs)
+{
+    json_t *values = json_object(), *secrets = json_object();
+
+    for (size_t k = 0; t->roles & MASTODON && k < i->env.len; k++) {
+        const IslandEnv *e = &i->env.items[k];
+
+        if (e->secret)
+            json_object_set_new(secrets, e->name, json_string(e->secret));
+        else
+            json_object_set_new(values, e->name, json_string(e->value));
+    }
+    json_object_set_new(attrs, "env", values);
+    json_object_set_new(attrs, "env_secrets", secrets);
+    if (t->roles & (ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_WORKER)))
+        json_object_set_new(attrs, "media",
+                            json_make_new("{s:s, s:s, s:s}", "container", i->media.container,
+                                          "user", "media", "url", i->media.url));
+}
+
+static json_t *host_new(const Island *i, const Tier *t, const char *key)
+{
+    _cleanup_free_ char *prepare = island_first_server(i, ROLE_WEB), *plan = island_scheduler(i);
+    json_t *attrs, *roles = json_array();
+
+    for (int r = 0; r < ROLES; r++) {
+        if (t->roles & ROLE_BIT(r))
+            json_array_append_new(roles, json_string(role_rows[r].name));
+    }
+    attrs = json_make_new("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o}",
+                          "island", i->name, "domain", i->domain, "server", key, "roles", roles,
+                          "processes", counts_new(t, t->processes), "threads",
+                          counts_new(t, t->threads), "queues", list_new(&t->queues), "release",
+                          release_new(i), "prepare", streq(prepare, key), "scheduler",
+                          streq(plan, key), "listen", listen_new(i, t), "peers", peers_new(i, t),
+                          "volume", t->volume_gb ? json_string(key) : json_null(), "ssh_keys",
+                          list_new(&i->ssh_keys));
+    add_env(i, t, attrs);
+    return attrs;
+}
+
+static void want_server(const Island *i, const Tier *t, int number, ResourceVec *ret)
+{
+    _cleanup_free_ char *key = xasprintf("%s.%d", t->name, number);
+    json_t *volumes = json_array();
+
+    add(ret, i, RESOURCE_PORT, key,
+        json_make_new("{s:s, s:s, s:[s]}", "network", "main", "subnet", "main", "groups", t->name));
+    if (t->volume_gb) {
+        json_array_append_new(volumes, json_string(key));
+        add(ret, i, RESOURCE_VOLUME, key,
+            json_make_new("{s:i, s:s}", "size_gb", t->volume_gb, "type", t->volume_type));
+    }
+    add(ret, i, RESOURCE_SERVER, key,
+        json_make_new("{s:s, s:s, s:[s], s:o, s:s}", "flavor", t->flavor, "image", i->image,
+                      "ports", key, "volumes", volumes, "group", t->name));
+    add(ret, i, RESOURCE_HOST, key, host_new(i, t, key));
+}
+
+static void want_container(const Island *i, const char *key, json_t *attrs, ResourceVec *ret)
+{
+    Resource *r;
+
+    add(ret, i, RESOURCE_CONTAINER, key, attrs);
+    r = vec_last(ret);
+    free(r->name);
+    if (streq(key, "media")) {
+        r->name = xstrdup(i->media.container);
+        r->cloud = CLOUD_OF_MEDIA;
+    } else {
+        r->name = xasprintf("%s-%s", i->name, key);
+    }
+}
+
+static json_t *container_new(bool versions, bool temp_url)
+{
+    return json_make_new("{s:[], s:[], s:s, s:b, s:b}", "read", "write", "cors", "", "versions",
+                         versions, "temp_url", temp_url);
+}
+
+static void want_objects(const Island *i, ResourceVec *ret)
+{
+    _cleanup_free_ char *origin = xasprintf("https://%s", i->domain);
+
+    add(ret, i, RESOURCE_USER, "media", json_make_new("{s:[s]}", "roles", i->media.role));
+    vec_last(ret)->cloud = CLOUD_OF_MEDIA;
+    want_container(i, "boot", container_new(false, true), ret);
+    want_container(i, "mail", container_new(false, true), ret);
+    want_container(i, "vault", container_new(true, false), ret);
+    /* World-readable, not listable; one user may write (design: the field report). */
+    want_container(i, "media",
+                   json_make_new("{s:[s], s:[s], s:s, s:b, s:b}", "read", ".r:*", "write", "media",
+                                 "cors", origin, "versions", 0, "temp_url", 0),
+                   ret);
+}
+
+void island_want(const Island *i, const json_t *facts, ResourceVec *ret)
+{
+    want_network(i, facts, ret);
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        const Tier *t = &i->tiers[k];
+
+        add(ret, i, RESOURCE_GROUP, t->name, json_make_new("{s:o}", "rules", rules_new(i, t)));
+        add(ret, i, RESOURCE_SERVER_GROUP, t->name,
+            json_make_new("{s:s}", "policy", "soft-anti-affinity"));
+    }
+    want_objects(i, ret);
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        for (int n = 0; n < i->tiers[k].count; n++)
+            want_server(i, &i->tiers[k], n, ret);
+    }
+}
+
+void island_containers(const Island *i, StrList *ret)
+{
+    static const char *const ours[] = {"boot", "mail", "vault"};
+
+    for (size_t k = 0; k < ARRAY_LEN(ours); k++)
+        strlist_addf(ret, "%d:%s-%s", CLOUD_OF_ISLAND, i->name, ours[k]);
+    strlist_addf(ret, "%d:%s", CLOUD_OF_MEDIA, i->media.container);
+}

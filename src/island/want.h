@@ -1,0 +1,32 @@
+/* From an island file to the resources that it wants. Pure.
+ *
+ * Keys: network `main`, subnet `main`, router `main`, interface `main`, groups and server groups by
+ * tier (`web`), ports and servers by number (`web.0`), floating IP `main` (on the first edge
+ * server's port), volumes by server (`db.0`), containers `boot`, `mail`, `vault`, `media`, user
+ * `media`, hosts as their servers (`web.0`).
+ *
+ * A wanted HOST's attrs are all that its bundle holds that is no secret, with other resources named
+ * by key: {"island", "domain", "server", "roles": [..], "processes": {role: n}, "threads":
+ * {role: n}, "queues": [..], "release": {"kind", "image", "version", "tree"}, "prepare": true on
+ * the one host that prepares the database, "scheduler": true on the one host whose first worker
+ * process takes the scheduler queue, "listen": {"http", "https", "certificate", "key"}, "peers":
+ * {"postgres": [port keys], "redis": [..], "web": [..], "stream": [..]} (those its roles connect
+ * to), "media": {"container", "user": "media", "url"} where web or worker runs, "volume": "db.0" or
+ * null, "env": {name: value}, "env_secrets": {name: secret} (where web, stream or worker runs),
+ * "ssh_keys": [..]}. host/spec.h resolves the keys.
+ */
+#pragma once
+#include "cloud/resource.h"
+#include "island/island.h"
+
+/* `facts`: of the world (external networks' ids); may lack what the cloud does not have: then the
+ * want holds the name, and island_preflight says so. Appends to *ret (wanted Resources). */
+void island_want(const Island *i, const json_t *facts, ResourceVec *ret);
+/* What the cloud lacks: flavor, image, volume type, external network. ERR_PREFLIGHT with the island
+ * file's place, the nearest right spelling and what there is. */
+int island_preflight(const Island *i, const json_t *facts, Err *err) _must_check_;
+/* True for what holds data, or an address people know: volumes, the floating IP, the media and vault
+ * containers. Asked of found resources too: what a file no longer names is still somebody's data. */
+bool island_protects(ResourceKind kind, const char *key);
+/* Containers for world_look ("0:reef-boot", ...). */
+void island_containers(const Island *i, StrList *ret);

@@ -1,0 +1,58 @@
+/* Looking at the world, and the loop that makes it what is wanted.
+ *
+ * apply_run holds the lease, looks, asks plan_next, performs the steps in parallel, looks again at
+ * only the kinds it waits for, and so on to the end. It refuses any step that was not in the
+ * printed plan (ERR_CHANGED). It can be killed at any byte: the next run goes on.
+ */
+#pragma once
+#include "cloud/kinds.h"
+#include "host/vault.h"
+#include "island/island.h"
+#include "plan/plan.h"
+
+typedef struct ApplyEvent {
+    enum {
+        APPLY_START,    /* a step begins */
+        APPLY_DONE,     /* it is done */
+        APPLY_FAILED,   /* it failed; err */
+        APPLY_WAIT,     /* still waiting for a resource; what; since_ms */
+        APPLY_LEASE     /* waiting for another holder; what */
+    } what;
+    ResourceKind kind;
+    const char *key;
+    const Step *step;   /* for START, DONE, FAILED */
+    const char *words;
+    Msec took_ms;
+    const Err *err;
+} ApplyEvent;
+
+typedef struct ApplyContext {
+    const Clouds *clouds;
+    const Island *island;
+    /* Opens the island's vault, making it at the first run. Asked when the first step needs a secret;
+     * by then the vault's container is there. Destroy never asks. */
+    int (*need_vault)(void *need_vault_user, const Vault **ret, Err *err);
+    void *need_vault_user;
+    const char *package;         /* path of atoll's own .deb; for servers to be made */
+    const char *cache_dir;
+    const char *holder;          /* who holds the lease: "jo@laptop" */
+    Msec lease_wait_ms;          /* how long to wait for another holder; 0: not at all */
+    Msec timeout_ms;             /* for one wait; 0: 10 min */
+    const volatile sig_atomic_t *stop;
+    void (*event)(void *user, const ApplyEvent *e);
+    void *user;
+} ApplyContext;
+
+/* Everything a plan needs: world_facts, world_look and the mail container's list. fresh: facts are
+ * asked anew. *ret is dropped first. */
+int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fresh, Msec now,
+               World *ret, Err *err) _must_check_;
+/* The wanted side of an island: island_want in a Goal. */
+void apply_goal(const Island *i, const World *w, bool destroy, bool data, Goal *ret);
+/* Performs. `w` is the world the plan was made of, and is the last one seen afterwards. With an
+ * empty plan and nothing to wait for, no request is made.
+ * ERR_PARTIAL when it ended early but safe to rerun (if not one step was done, the kind of the first
+ * failure), ERR_HELD, ERR_CHANGED, ERR_AMBIGUOUS, ERR_HEALTH, ERR_INTERRUPTED (in-flight calls were
+ * finished). */
+int apply_run(const ApplyContext *c, const Goal *g, const Steps *plan, World *w, Err *err)
+    _must_check_;

@@ -1,0 +1,78 @@
+/* Inside plan/ only: one row of pure functions for each kind of resource.
+ *
+ * A row answers four questions: can it be made now, is what was found usable, in what does it
+ * differ from what is wanted, can it go. plan.c asks them in the order of kinds and knows no kind
+ * itself.
+ */
+#pragma once
+#include "plan/plan.h"
+
+/* One call of plan_next. */
+typedef struct Turn {
+    const Goal *g;
+    const World *w;
+    Msec now;
+    Next *next;
+    bool *skip;          /* of each item of w: a younger duplicate, which counts for nothing */
+    const char *blocked; /* why something wanted is not made: the last reason, for a dead end */
+    char *blocked_key;
+    ResourceKind blocked_kind;
+} Turn;
+
+typedef struct State {
+    /* LEAVING: a removal is under way; nothing to do but wait, wanted or not. */
+    enum { STATE_READY, STATE_WAIT, STATE_LEAVING, STATE_STUCK } is;
+    const char *what;  /* unless READY; a literal, or the resource's own text */
+    Msec since, limit; /* WAIT: when it began, and how long is too long; 0: not known */
+} State;
+
+typedef struct PlanKind {
+    /* Why it can't be made yet, or NULL. Row's function may be NULL: it needs nothing. */
+    const char *(*blocked)(const Turn *t, const Resource *want);
+    /* NULL: what is there is usable. */
+    State (*state)(const Resource *have);
+    /* Emits the steps (or stucks) that make a usable `have` what is wanted. */
+    void (*differ)(Turn *t, const Resource *want, const Resource *have);
+    /* Emits what must come before its removal: true if it did, or if it can't go yet (then with
+     * turn_blocked). NULL: it may go. */
+    bool (*leave)(Turn *t, const Resource *have);
+    /* What a found one is beyond the wanted attrs, right after its creation. */
+    void (*made)(json_t *attrs);
+    const char *status; /* of one that is ready; "" where the service has none */
+    /* A few words for a plan's line. */
+    void (*words)(const Resource *r, Buf *out);
+} PlanKind;
+
+const PlanKind *plan_kind(ResourceKind kind);
+extern const PlanKind plan_network, plan_subnet, plan_router, plan_interface, plan_port,
+    plan_floating_ip, plan_group, plan_server_group, plan_volume, plan_server, plan_user,
+    plan_container, plan_host;
+
+/* What was found, the oldest of duplicates and of the highest generation; NULL if not there. */
+const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key);
+/* The same, only if it is usable. */
+const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key);
+const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key);
+/* True if it is to stay: wanted, and not replaced by a later generation. */
+bool turn_wanted(const Turn *t, const Resource *have);
+/* Calls with each found resource of a kind that counts; stops at the first true. */
+const Resource *turn_any(const Turn *t, ResourceKind kind,
+                         bool (*test)(const Turn *t, const Resource *r, const void *with),
+                         const void *with);
+
+/* `detail` may be NULL. The result is valid until the next one. */
+Step *turn_step(Turn *t, KindVerb verb, const Resource *of, const char *detail, const char *reason,
+                ...) _printf_(5, 6);
+void turn_stuck(Turn *t, const Resource *of, int err_kind, const char *why, ...) _printf_(4, 5);
+void turn_wait(Turn *t, const Resource *of, const State *s);
+void turn_blocked(Turn *t, const Resource *of, const char *why);
+/* Emits a stuck for an attribute that would need a resize or a replacement, which are not built:
+ * false. True if it is as wanted. Values are compared as they are; `instead` is what to do. */
+bool turn_same(Turn *t, const Resource *want, const Resource *have, const char *attr,
+               const char *instead);
+
+/* Arrays of texts, in any order. */
+bool list_has(const json_t *list, const char *text);
+bool list_same(const json_t *a, const json_t *b);
+/* "in tcp 5432 group:web" -> "web"; NULL for other rules. */
+const char *rule_group(const char *rule);

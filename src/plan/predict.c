@@ -1,0 +1,257 @@
+/* The world after a step, on paper. What the cloud will decide is "?". */
+#include "host/spec.h"
+#include "plan/apply_driver.h"
+#include "plan/kind.h"
+
+static void set_text(json_t *attrs, const char *key, const char *text)
+{
+    json_object_set_new(attrs, key, json_string(text));
+}
+
+static void set_status(Resource *r, const char *status)
+{
+    free(r->status);
+    r->status = xstrdup(status);
+}
+
+Resource *plan_target(const World *w, const Step *s)
+{
+    for (size_t i = 0; i < w->items.len; i++) {
+        Resource *r = &w->items.items[i];
+
+        if (r->kind == s->kind && streq(r->key, s->key) && r->generation == s->generation &&
+            (!s->id || streq(r->id, s->id)))
+            return r;
+    }
+    return NULL;
+}
+
+/* As host/mail.h reads it, of a server that has just said hello. */
+static json_t *host_attrs_new(void)
+{
+    return json_make_new("{s:s, s:s, s:b, s:i, s:s, s:i, s:s, s:i, s:s}", "boot", "?",
+                         "server_status", "ACTIVE", "hello", 1, "sent", 0, "sent_spec", "", "seen",
+                         0, "state", "", "state_since", 0, "report", "");
+}
+
+/* What a new server takes, and the host that comes up on it. */
+static void server_made(World *w, const Resource *want)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (json_object_get(want->attrs, "volumes"), i, v) {
+        Resource *volume = world_find(w, RESOURCE_VOLUME, json_string_value(v), 0);
+
+        if (volume) {
+            set_text(volume->attrs, "server", "?");
+            set_status(volume, "in-use");
+        }
+    }
+    json_array_foreach (json_object_get(want->attrs, "ports"), i, v) {
+        Resource *port = world_find(w, RESOURCE_PORT, json_string_value(v), 0);
+
+        if (port)
+            set_text(port->attrs, "device", "?");
+    }
+    (void)world_add(w, (Resource){.kind = RESOURCE_HOST,
+                                  .key = xstrdup(want->key),
+                                  .generation = want->generation,
+                                  .name = xstrdup(want->name),
+                                  .cloud = want->cloud,
+                                  .attrs = host_attrs_new(),
+                                  .id = xstrdup("?"),
+                                  .status = xstrdup("")});
+}
+
+static void create(const Goal *g, World *w, const Step *s)
+{
+    const Resource *want = goal_find(g, s->kind, s->key);
+    const PlanKind *row = plan_kind(s->kind);
+    Resource r;
+
+    BUG_IF(!want);
+    r = resource_copy(want);
+    r.id = xstrdup("?");
+    r.status = xstrdup(row->status);
+    r.protect = false;
+    if (row->made)
+        row->made(r.attrs);
+    (void)world_add(w, r);
+    if (s->kind == RESOURCE_SERVER)
+        server_made(w, want);
+}
+
+static void remove_item(World *w, const Resource *r)
+{
+    size_t at = (size_t)(r - w->items.items);
+
+    resource_clear(&w->items.items[at]);
+    vec_remove(&w->items, at);
+}
+
+/* A server lets go of its volumes and ports, and takes its host with it. */
+static void server_gone(World *w, const char *key, int generation)
+{
+    Resource *host;
+
+    for (size_t i = 0; i < w->items.len; i++) {
+        Resource *r = &w->items.items[i];
+
+        if (!streq(r->key, key))
+            continue;
+        if (r->kind == RESOURCE_VOLUME) {
+            set_text(r->attrs, "server", "");
+            set_status(r, "available");
+        } else if (r->kind == RESOURCE_PORT) {
+            set_text(r->attrs, "device", "");
+        }
+    }
+    host = world_find(w, RESOURCE_HOST, key, generation);
+    if (host)
+        remove_item(w, host);
+}
+
+static void gone(World *w, const Resource *r)
+{
+    _cleanup_free_ char *key = xstrdup(r->key);
+    ResourceKind kind = r->kind;
+    int generation = r->generation;
+
+    remove_item(w, r);
+    if (kind == RESOURCE_SERVER && !world_find(w, kind, key, generation))
+        server_gone(w, key, generation);
+}
+
+static void send(const Goal *g, World *w, Resource *host)
+{
+    const Resource *want = goal_find(g, RESOURCE_HOST, host->key);
+    _cleanup_json_ json_t *spec = want ? host_spec_new(want, w) : NULL;
+    json_int_t number = json_int(host->attrs, "sent", 0) + 1;
+    char hash[17] = "";
+
+    if (spec)
+        host_spec_hash(spec, hash);
+    json_object_set_new(host->attrs, "sent", json_integer(number));
+    json_object_set_new(host->attrs, "seen", json_integer(number));
+    set_text(host->attrs, "sent_spec", hash);
+    set_text(host->attrs, "state", "healthy");
+}
+
+static void unrule(Resource *group, const char *rule)
+{
+    json_t *rules = json_object_get(group->attrs, "rules");
+
+    for (size_t i = json_array_size(rules); i-- > 0;) {
+        if (streq(json_string_value(json_array_get(rules, i)), rule))
+            json_array_remove(rules, i);
+    }
+}
+
+/* The rules that were missing join those that are there. */
+static void rules(const Resource *want, Resource *group)
+{
+    json_t *there = json_object_get(group->attrs, "rules");
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (json_object_get(want->attrs, "rules"), i, v) {
+        if (!list_has(there, json_string_value(v)))
+            json_array_append_new(there, json_string(json_string_value(v)));
+    }
+}
+
+static void attach(const Resource *want, Resource *have, bool on)
+{
+    const char *key = have->kind == RESOURCE_INTERFACE ? "router" : "port";
+
+    set_text(have->attrs, key, on ? json_str_or(want->attrs, key, "") : "");
+}
+
+void plan_predict(const Goal *g, World *w, const Step *s)
+{
+    const Resource *want = goal_find(g, s->kind, s->key);
+    Resource *have = s->verb == KIND_CREATE ? NULL : plan_target(w, s);
+
+    if (s->verb == KIND_CREATE) {
+        create(g, w, s);
+        return;
+    }
+    BUG_IF(!have);
+    switch (s->verb) {
+    case KIND_RULES:
+        rules(want, have);
+        break;
+    case KIND_UNRULE:
+        unrule(have, s->detail);
+        break;
+    case KIND_ATTACH:
+    case KIND_DETACH:
+        attach(want, have, s->verb == KIND_ATTACH);
+        break;
+    case KIND_GRANT:
+        json_array_append_new(json_object_get(have->attrs, "roles"), json_string(s->detail));
+        break;
+    case KIND_CHANGE:
+        json_object_update(have->attrs, want->attrs);
+        break;
+    case KIND_EMPTY:
+        have->used = false;
+        break;
+    case KIND_DELETE:
+        gone(w, have);
+        break;
+    case KIND_SEND:
+        send(g, w, have);
+        break;
+    case KIND_CREATE:
+    case KIND_VERBS:
+        util_bug(__FILE__, __LINE__, "a step without a verb");
+    }
+}
+
+static void host_settle(Resource *host)
+{
+    json_object_set_new(host->attrs, "hello", json_true());
+    json_object_set(host->attrs, "seen", json_object_get(host->attrs, "sent"));
+    if (json_int(host->attrs, "sent", 0))
+        set_text(host->attrs, "state", "healthy");
+}
+
+/* The transitions are those that the kinds' rows call waiting or leaving. */
+static bool settle_one(World *w, Resource *r)
+{
+    const PlanKind *row = plan_kind(r->kind);
+    State s = row->state ? row->state(r) : (State){STATE_READY};
+
+    if (s.is == STATE_LEAVING) {
+        gone(w, r);
+        return true;
+    }
+    if (s.is == STATE_WAIT && r->kind == RESOURCE_VOLUME)
+        set_status(r, json_str_or(r->attrs, "server", "")[0] && !streq(r->status, "detaching")
+                          ? "in-use"
+                          : "available");
+    else if (s.is == STATE_WAIT)
+        set_status(r, row->status);
+    if (r->kind == RESOURCE_SERVER && s.is == STATE_WAIT) {
+        Resource *host = world_find(w, RESOURCE_HOST, r->key, r->generation);
+
+        if (host)
+            set_text(host->attrs, "server_status", "ACTIVE");
+    }
+    if (r->kind == RESOURCE_HOST && !streq(json_str(r->attrs, "state"), "failed") &&
+        !streq(json_str(r->attrs, "state"), "refused"))
+        host_settle(r);
+    return false;
+}
+
+void plan_settle(World *w)
+{
+    for (size_t i = 0; i < w->items.len;) {
+        size_t before = w->items.len;
+
+        if (!settle_one(w, &w->items.items[i]) || w->items.len >= before)
+            i++;
+    }
+}

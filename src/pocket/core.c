@@ -1,0 +1,287 @@
+#include "pocket/core.h"
+#include "io/crypt.h"
+#include <pthread.h>
+#include <stdio.h>
+
+static pthread_mutex_t the_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pocket_lock(Pocket *p)
+{
+    (void)p;
+    pthread_mutex_lock(&the_lock);
+}
+
+void pocket_unlock(Pocket *p)
+{
+    (void)p;
+    pthread_mutex_unlock(&the_lock);
+}
+
+static const struct {
+    const char *name, *type;
+} services[POCKET_SERVICES] = {
+    [POCKET_KEYSTONE] = {"keystone", "identity"}, [POCKET_NOVA] = {"nova", "compute"},
+    [POCKET_NEUTRON] = {"neutron", "network"},    [POCKET_CINDER] = {"cinder", "volumev3"},
+    [POCKET_GLANCE] = {"glance", "image"},        [POCKET_SWIFT] = {"swift", "object-store"},
+};
+
+const char *service_name(PocketService s)
+{
+    return services[s].name;
+}
+
+const char *service_type(PocketService s)
+{
+    return services[s].type;
+}
+
+/* Titles as webob has them; and the words Nova, Cinder and Neutron use for a status when the
+ * handler names none. */
+static const struct {
+    int status;
+    const char *title, *nova, *neutron;
+} titles[] = {
+    {400, "Bad Request", "badRequest", "BadRequest"},
+    {401, "Unauthorized", "unauthorized", "HTTPUnauthorized"},
+    {403, "Forbidden", "forbidden", "PolicyNotAuthorized"},
+    {404, "Not Found", "itemNotFound", "HTTPNotFound"},
+    {405, "Method Not Allowed", "badMethod", "HTTPMethodNotAllowed"},
+    {406, "Not Acceptable", "computeFault", "HTTPNotAcceptable"},
+    {409, "Conflict", "conflictingRequest", "Conflict"},
+    {411, "Length Required", "computeFault", "HTTPLengthRequired"},
+    {412, "Precondition Failed", "computeFault", "RevisionNumberConstraintFailed"},
+    {413, "Request Entity Too Large", "overLimit", "HTTPRequestEntityTooLarge"},
+    {415, "Unsupported Media Type", "badMediaType", "HTTPUnsupportedMediaType"},
+    {416, "Requested Range Not Satisfiable", "computeFault", "HTTPRequestRangeNotSatisfiable"},
+    {422, "Unprocessable Entity", "computeFault", "HTTPUnprocessableEntity"},
+    {429, "Too Many Requests", "overLimit", "HTTPTooManyRequests"},
+    {498, "Rate Limited", "overLimit", "HTTPTooManyRequests"},
+    {500, "Internal Server Error", "computeFault", "HTTPInternalServerError"},
+    {501, "Not Implemented", "notImplemented", "HTTPNotImplemented"},
+    {502, "Bad Gateway", "computeFault", "HTTPBadGateway"},
+    {503, "Service Unavailable", "serviceUnavailable", "HTTPServiceUnavailable"},
+    {504, "Gateway Timeout", "computeFault", "HTTPGatewayTimeout"},
+    {507, "Insufficient Storage", "computeFault", "HTTPInsufficientStorage"},
+};
+
+static size_t title_row(int status)
+{
+    for (size_t i = 0; i < ARRAY_LEN(titles); i++)
+        if (titles[i].status == status)
+            return i;
+    return title_row(status < 500 ? 400 : 500);
+}
+
+const char *status_title(int status)
+{
+    return titles[title_row(status)].title;
+}
+
+static void html_text(Buf *b, const char *s)
+{
+    for (; *s; s++)
+        switch (*s) {
+        case '<':
+            buf_str(b, "&lt;");
+            break;
+        case '>':
+            buf_str(b, "&gt;");
+            break;
+        case '&':
+            buf_str(b, "&amp;");
+            break;
+        default:
+            buf_char(b, *s);
+        }
+}
+
+static void fail_html(PocketService s, PocketReply *r, int status, const char *message)
+{
+    strlist_add(&r->headers, "Content-Type: text/html; charset=UTF-8");
+    if (!r->text.max)
+        r->text = BUF_INIT(BUF_MAX_BODY);
+    buf_truncate(&r->text, 0);
+    const char *title = status_title(status);
+    if (s == POCKET_SWIFT) {
+        buf_printf(&r->text, "<html><h1>%s</h1><p>", title);
+        html_text(&r->text, message);
+        buf_str(&r->text, "</p></html>");
+        return;
+    }
+    buf_printf(&r->text,
+               "<html>\n <head>\n  <title>%d %s</title>\n </head>\n <body>\n  <h1>%d %s</h1>\n  ",
+               status, title, status, title);
+    html_text(&r->text, message);
+    buf_str(&r->text, "<br /><br />\n\n\n\n </body>\n</html>");
+}
+
+void pocket_fail(PocketService s, PocketReply *r, int status, const char *type, const char *format,
+                 ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    _cleanup_free_ char *message = xvasprintf(format, ap);
+    va_end(ap);
+    json_decref(r->json);
+    r->json = NULL;
+    r->status = status;
+    size_t row = title_row(status);
+    switch (s) {
+    case POCKET_KEYSTONE:
+        r->json = json_make_new("{s:{s:i,s:s,s:s}}", "error", "code", status, "message", message,
+                                "title", titles[row].title);
+        break;
+    case POCKET_NOVA:
+    case POCKET_CINDER:
+        r->json = json_make_new("{s:{s:i,s:s}}", type ? type : titles[row].nova, "code", status,
+                                "message", message);
+        break;
+    case POCKET_NEUTRON:
+        r->json = json_make_new("{s:{s:s,s:s,s:s}}", "NeutronError", "type",
+                                type ? type : titles[row].neutron, "message", message, "detail",
+                                "");
+        break;
+    case POCKET_GLANCE:
+    case POCKET_SWIFT:
+    case POCKET_SERVICES:
+        fail_html(s, r, status, message);
+        break;
+    }
+}
+
+const char *pocket_query(const PocketCall *c, const char *name)
+{
+    const json_t *v = json_object_get(c->query, name);
+    return json_string_value(json_is_array(v) ? json_array_get(v, 0) : v);
+}
+
+const char *pocket_header(const PocketCall *c, const char *name)
+{
+    return header_of(c->headers, name);
+}
+
+bool pocket_has_role(const PocketUser *u, const char *role)
+{
+    return u && strlist_has(&u->roles, role);
+}
+
+char *pocket_url(const Pocket *p, PocketService s)
+{
+    return xasprintf("http://127.0.0.1:%d", p->port[s]);
+}
+
+char *pocket_uuid(bool dashes)
+{
+    unsigned char b[16];
+    crypt_random(b, sizeof b);
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    _cleanup_(buf_clear) Buf out = BUF_INIT(64);
+    for (size_t i = 0; i < sizeof b; i++) {
+        if (dashes && (i == 4 || i == 6 || i == 8 || i == 10))
+            buf_char(&out, '-');
+        crypt_hex(&out, &b[i], 1);
+    }
+    return buf_detach(&out);
+}
+
+char *pocket_stamp(const Pocket *p, PocketService s)
+{
+    char text[TIME_TEXT_MAX];
+    Msec now = p->now();
+    (void)time_format(now, false, text);
+    int micro = (int)(now % SECOND) * 1000;
+    text[strlen(text) - 1] = 0; /* the Z */
+    if (s == POCKET_CINDER)
+        return xasprintf("%s.%06d", text, micro);
+    if (s == POCKET_KEYSTONE)
+        return xasprintf("%s.%06dZ", text, micro);
+    return xasprintf("%sZ", text);
+}
+
+/* The page's limit: the query's, at most page_max. False: it is no number. */
+static bool page_limit(const Pocket *p, const PocketCall *c, size_t *ret)
+{
+    int64_t max = p->page_max > 0 ? p->page_max : 1000;
+    int64_t limit = max;
+    const char *text = pocket_query(c, "limit");
+    if (text && !parse_int(text, 0, INT32_MAX, &limit))
+        return false;
+    *ret = (size_t)(limit == 0 ? max : MIN(limit, max));
+    return true;
+}
+
+/* Index of the first row of the page; false: the marker is no row's id. */
+static bool page_start(const PocketCall *c, const json_t *rows, size_t *ret)
+{
+    *ret = 0;
+    const char *marker = pocket_query(c, "marker");
+    if (!marker || !*marker)
+        return true;
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (streq(json_str(json_array_get(rows, i), "id"), marker)) {
+            *ret = i + 1;
+            return true;
+        }
+    return false;
+}
+
+static void add_query(Buf *b, const char *name, const char *value)
+{
+    buf_char(b, b->len == 0 ? '?' : '&');
+    buf_url_quote(b, name, "");
+    buf_char(b, '=');
+    buf_url_quote(b, value, "");
+}
+
+static json_t *next_link_new(const Pocket *p, PocketService s, const PocketCall *c,
+                             const char *marker)
+{
+    _cleanup_(buf_clear) Buf query = BUF_INIT(BUF_MAX_LINE);
+    const char *name;
+    json_t *value;
+    json_object_foreach(c->query, name, value)
+    {
+        if (streq(name, "marker"))
+            continue;
+        if (json_is_string(value))
+            add_query(&query, name, json_string_value(value));
+        size_t i;
+        json_t *item;
+        json_array_foreach(value, i, item) add_query(&query, name, json_string_value(item));
+    }
+    add_query(&query, "marker", marker);
+    _cleanup_free_ char *base = pocket_url(p, s);
+    _cleanup_free_ char *href = xasprintf("%s%s%s", base, c->path, query.p);
+    return json_make_new("[{s:s,s:s}]", "rel", "next", "href", href);
+}
+
+void pocket_page(Pocket *p, PocketService s, const PocketCall *c, PocketReply *r,
+                 const char *plural, json_t *rows)
+{
+    size_t limit, start;
+    if (!page_limit(p, c, &limit)) {
+        pocket_fail(s, r, 400, NULL, "Invalid input for query parameters limit. Value: %s.",
+                    pocket_query(c, "limit"));
+        json_decref(rows);
+        return;
+    }
+    if (!page_start(c, rows, &start)) {
+        pocket_fail(s, r, 400, NULL, "marker [%s] not found", pocket_query(c, "marker"));
+        json_decref(rows);
+        return;
+    }
+    json_t *page = json_array();
+    size_t end = MIN(start + limit, json_array_size(rows));
+    for (size_t i = start; i < end; i++)
+        json_array_append(page, json_array_get(rows, i));
+    r->status = 200;
+    r->json = json_object();
+    json_object_set_new(r->json, plural, page);
+    if (end > start && end < json_array_size(rows)) {
+        _cleanup_free_ char *links = xasprintf("%s_links", plural);
+        const char *last = json_str(json_array_get(rows, end - 1), "id");
+        json_object_set_new(r->json, links, next_link_new(p, s, c, last ? last : ""));
+    }
+    json_decref(rows);
+}

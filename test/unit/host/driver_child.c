@@ -1,0 +1,511 @@
+#include "host/service.h"
+#include "io/child.h"
+#include "io/httpd.h"
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "turns.h"
+
+/* A service that is a shell script; $T is the trace file, $D the test's folder. */
+static Service *add(Services *l, const Turns *t, const char *name, const char *script)
+{
+    Service s = {.name = xstrdup(name), .cwd = xstrdup(t->folder), .health = HEALTH_RUNNING};
+    strlist_add(&s.argv, "sh");
+    strlist_add(&s.argv, "-c");
+    strlist_add(&s.argv, script);
+    strlist_add(&s.env, "PATH=/usr/bin:/bin");
+    strlist_addf(&s.env, "T=%s/trace", t->folder);
+    strlist_addf(&s.env, "D=%s", t->folder);
+    vec_push(l, s);
+    return vec_last(l);
+}
+
+static Service *add_once(Services *l, const Turns *t, const char *name, const char *script)
+{
+    Service *s = add(l, t, name, script);
+    s->once = true;
+    s->health = HEALTH_ONCE;
+    return s;
+}
+
+#define FOREVER "while :; do sleep 1000 & wait; done"
+
+static void they_start_in_order(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    strlist_add(&add(&l, t, "web", "echo web >>$T; " FOREVER)->after, "prepare");
+    strlist_add(&add_once(&l, t, "prepare", "sleep 0.1; echo prepare >>$T")->after, "db");
+    (void)add(&l, t, "db", "echo db >>$T; " FOREVER);
+
+    set_services(t, &l);
+    assert_int_equal(l.len, 0);
+    assert_int_equal(status_of(t, "web").state, SERVICE_WAITING);
+    assert_string_equal(status_of(t, "web").why, "waits for prepare");
+    until_state(t, "web", SERVICE_HEALTHY);
+    until_trace(t, "db\nprepare\nweb\n");
+    assert_int_equal(status_of(t, "prepare").pid, 0);
+}
+
+static void once_is_tried_until_it_succeeds(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add_once(&l, t, "prepare", "echo try >>$T; test $(wc -l <$T) -ge 3");
+
+    set_services(t, &l);
+    until_state(t, "prepare", SERVICE_HEALTHY);
+    until_trace(t, "try\ntry\ntry\n");
+    assert_int_equal(status_of(t, "prepare").restarts, 2);
+}
+
+static void once_that_never_succeeds_is_failed_and_tried_on(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    add_once(&l, t, "prepare", "test -e $D/ready || exit 3")->start_ms = 3 * SECOND;
+
+    set_services(t, &l);
+    until_state(t, "prepare", SERVICE_FAILED);
+    assert_string_equal(status_of(t, "prepare").why, "exit status 3");
+    _cleanup_free_ char *ready = path_join(t->folder, "ready");
+    assert_int_equal(file_write(ready, STR_LIT(""), 0600, NULL), 0);
+    until_state(t, "prepare", SERVICE_HEALTHY);
+    assert_string_equal(status_of(t, "prepare").why, "");
+}
+
+static void once_is_skipped_where_it_was_done(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Service *s = add_once(&l, t, "init", "echo init >>$T; touch $D/done");
+    s->skip_path = path_join(t->folder, "done");
+
+    set_services(t, &l);
+    until_state(t, "init", SERVICE_HEALTHY);
+    until_trace(t, "init\n");
+    s = add_once(&l, t, "init", "echo init >>$T; touch $D/done");
+    s->skip_path = path_join(t->folder, "done");
+    set_services(t, &l);
+    until_state(t, "init", SERVICE_HEALTHY);
+    until_trace(t, "init\n");
+}
+
+static void what_crashes_is_started_again(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "web", "echo up >>$T; " FOREVER);
+
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    pid_t first = status_of(t, "web").pid;
+    assert_int_equal(kill(first, SIGKILL), 0);
+    until_trace(t, "up\nup\n");
+    until_state(t, "web", SERVICE_HEALTHY);
+    assert_int_not_equal(status_of(t, "web").pid, first);
+    assert_int_equal(status_of(t, "web").restarts, 1);
+}
+
+/* What a dead service left behind in its session must not live on beside its successor. */
+static void nothing_of_a_crashed_service_is_left(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "web", "sleep 1000 & echo $! >$D/left; wait");
+    _cleanup_free_ char *path = path_join(t->folder, "left");
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    assert_int_equal(file_read(path, &text, NULL), 0);
+    pid_t left = (pid_t)strtol(text.p, NULL, 10);
+    assert_true(child_alive(left, 0));
+    assert_int_equal(kill(status_of(t, "web").pid, SIGKILL), 0);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (child_alive(left, 0)) {
+        assert_true(time_mono() < deadline);
+        turn(t);
+    }
+}
+
+static void crashes_are_slowed_down(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    add(&l, t, "web", "echo up >>$T; exit 7")->start_ms = 20 * SECOND;
+    Msec from = t->now;
+
+    set_services(t, &l);
+    until_trace(t, "up\nup\nup\nup\n");
+    /* 1 + 2 + 4 s lie between four starts. */
+    assert_true(t->now - from >= 7 * SECOND);
+    assert_int_equal(status_of(t, "web").state, SERVICE_STARTING);
+    until_state(t, "web", SERVICE_FAILED);
+    assert_string_equal(status_of(t, "web").why, "exit status 7");
+}
+
+static void what_cannot_be_started_says_why(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Service *s = add(&l, t, "web", "");
+    strlist_clear(&s->argv);
+    strlist_add(&s->argv, "no-such-program");
+    s->start_ms = 2 * SECOND;
+
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_FAILED);
+    assert_non_null(strstr(status_of(t, "web").why, "no-such-program"));
+}
+
+/* A script that writes each signal it gets, and ends at the one given. */
+static char *signal_script(const char *last)
+{
+    return xasprintf("for s in INT QUIT TSTP HUP TERM; do "
+                     "if test $s = %s; then trap \"echo $s >>$T; exit 0\" $s; "
+                     "else trap \"echo $s >>$T\" $s; fi; done; "
+                     "echo up >>$T; while :; do sleep 0.02; done",
+                     last);
+}
+
+static void stop_rules_send_their_signals(void **state)
+{
+    static const struct {
+        ServiceStop stop;
+        const char *last, *trace;
+    } rows[] = {
+        {STOP_TERM, "TERM", "up\nTERM\n"},
+        {STOP_TERM, "never", "up\nTERM\n"}, /* then SIGKILL */
+        {STOP_FAST, "INT", "up\nINT\n"},
+        {STOP_FAST, "QUIT", "up\nINT\nQUIT\n"},
+        {STOP_FAST, "never", "up\nINT\nQUIT\n"},
+        {STOP_QUIET_TERM, "TERM", "up\nTSTP\nTERM\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        void *inner = NULL;
+        assert_int_equal(turns_setup(&inner), 0);
+        Turns *t = inner;
+        Services l = {0};
+        _cleanup_free_ char *script = signal_script(rows[i].last);
+        Service *s = add(&l, t, "one", script);
+        s->stop = rows[i].stop;
+        s->stop_ms = 8 * SECOND;
+        s->drain_ms = 30 * SECOND;
+        s->health_address = xstrdup("127.0.0.1");
+        s->health_port = 1; /* nobody: draining is blind */
+
+        set_services(t, &l);
+        until_trace(t, "up\n");
+        pid_t pid = status_of(t, "one").pid;
+        stop_all(t);
+        assert_false(child_alive(pid, 0));
+        until_trace(t, rows[i].trace);
+        assert_int_equal(turns_teardown(&inner), 0);
+    }
+}
+
+static void they_stop_in_reverse_order(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "db", "trap 'echo db >>$T; exit 0' TERM; " FOREVER);
+    strlist_add(&add(&l, t, "web", "trap 'sleep 0.2; echo web >>$T; exit 0' TERM; " FOREVER)->after,
+                "db");
+
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    stop_all(t);
+    until_trace(t, "web\ndb\n");
+}
+
+/* What is no longer wanted stops; what stays is not touched; `once` runs again. */
+static void a_new_set_changes_only_what_differs(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "stays", FOREVER);
+    (void)add(&l, t, "goes", "trap 'echo gone >>$T; exit 0' TERM; " FOREVER);
+    (void)add_once(&l, t, "prepare", "echo prepare >>$T");
+    set_services(t, &l);
+    until_trace(t, "prepare\n");
+    until_state(t, "stays", SERVICE_HEALTHY);
+    until_state(t, "goes", SERVICE_HEALTHY);
+    pid_t pid = status_of(t, "stays").pid;
+
+    (void)add(&l, t, "stays", FOREVER);
+    (void)add_once(&l, t, "prepare", "echo prepare >>$T");
+    strlist_add(&add(&l, t, "comes", FOREVER)->after, "prepare");
+    set_services(t, &l);
+    until_state(t, "comes", SERVICE_HEALTHY);
+    assert_int_equal(status_of(t, "stays").pid, pid);
+    assert_int_equal(status_of(t, "stays").restarts, 0);
+    assert_int_equal(status_of(t, "goes").state, SERVICE_STOPPED);
+    _cleanup_(buf_clear) Buf trace = BUF_INIT(BUF_MAX_LINE);
+    read_trace(t, &trace);
+    assert_int_equal(trace.len, strlen("prepare\ngone\nprepare\n"));
+}
+
+static void a_changed_environment_restarts_it_carefully(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    static const char script[] = "trap 'echo stop >>$T; exit 0' TERM; echo \"up $V\" >>$T; " FOREVER;
+    strlist_add(&add(&l, t, "web", script)->env, "V=1");
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+
+    strlist_add(&add(&l, t, "web", script)->env, "V=2");
+    set_services(t, &l);
+    until_trace(t, "up 1\nstop\nup 2\n");
+    until_state(t, "web", SERVICE_HEALTHY);
+    /* A restart that was wanted is none that is counted. */
+    assert_int_equal(status_of(t, "web").restarts, 0);
+}
+
+static void with_file(const Turns *t, Service *s, const char *content)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s.conf", t->folder, s->name);
+    buf_str(service_file(s, 0640, TAKE(path)), content);
+}
+
+static void a_changed_file_restarts_only_its_service(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    static const char script[] = "echo \"a $(cat $D/a.conf)\" >>$T; " FOREVER;
+    with_file(t, add(&l, t, "a", script), "1");
+    with_file(t, add(&l, t, "b", FOREVER), "1");
+    set_services(t, &l);
+    until_state(t, "a", SERVICE_HEALTHY);
+    until_state(t, "b", SERVICE_HEALTHY);
+    pid_t b = status_of(t, "b").pid;
+    _cleanup_free_ char *path = path_join(t->folder, "a.conf");
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+
+    with_file(t, add(&l, t, "a", script), "2");
+    with_file(t, add(&l, t, "b", FOREVER), "1");
+    set_services(t, &l);
+    until_trace(t, "a 1\na 2\n");
+    assert_int_equal(status_of(t, "b").pid, b);
+    until_state(t, "a", SERVICE_HEALTHY);
+}
+
+static void a_changed_file_reloads_what_can_reload(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    static const char script[] =
+        "trap 'echo \"hup $(cat $D/edge.conf)\" >>$T' HUP; echo up >>$T; " FOREVER;
+    Service *s = add(&l, t, "edge", script);
+    s->reload_signal = SIGHUP;
+    with_file(t, s, "1");
+    set_services(t, &l);
+    until_state(t, "edge", SERVICE_HEALTHY);
+    pid_t pid = status_of(t, "edge").pid;
+
+    s = add(&l, t, "edge", script);
+    s->reload_signal = SIGHUP;
+    with_file(t, s, "2");
+    set_services(t, &l);
+    until_trace(t, "up\nhup 2\n");
+    assert_int_equal(status_of(t, "edge").pid, pid);
+}
+
+static void a_set_that_makes_no_sense_changes_nothing(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "a", FOREVER);
+    set_services(t, &l);
+    until_state(t, "a", SERVICE_HEALTHY);
+
+    (void)add(&l, t, "b", FOREVER);
+    (void)add(&l, t, "b", FOREVER);
+    assert_int_equal(t->driver->set(t->d, &l, t->now, NULL), -ERR_BUG);
+    strlist_add(&add(&l, t, "b", FOREVER)->after, "nobody");
+    assert_int_equal(t->driver->set(t->d, &l, t->now, NULL), -ERR_BUG);
+    turn(t);
+    assert_int_equal(status_of(t, "a").state, SERVICE_HEALTHY);
+}
+
+static void the_environment_is_only_what_is_given(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Service *s = add_once(&l, t, "env", "");
+    strlist_clear(&s->argv);
+    strlist_clear(&s->env);
+    strlist_add(&s->argv, "/usr/bin/env");
+    assert_int_equal(setenv("ATOLL_TEST_LEAK", "leak", 1), 0);
+    _cleanup_free_ char *log = path_join(t->folder, "log/env.log");
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+    set_services(t, &l);
+    until_state(t, "env", SERVICE_HEALTHY);
+    assert_int_equal(file_read(log, &text, NULL), 0);
+    assert_string_equal(text.p, "");
+}
+
+/* --- health over HTTP --- */
+
+static atomic_int http_answer;
+static void http_begin(HttpdCall *c)
+{
+    c->answered = true;
+    c->reply.status = atomic_load(&http_answer);
+}
+static const HttpdHandler http_handler = {.begin = http_begin};
+
+static void health_over_http(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Httpd *httpd = NULL;
+    int fd, port;
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &port, NULL), 0);
+    assert_int_equal(httpd_start(fd, &http_handler, NULL, &httpd, NULL), 0);
+    Service *s = add(&l, t, "web", FOREVER);
+    s->health = HEALTH_HTTP;
+    s->health_address = xstrdup("127.0.0.1");
+    s->health_port = port;
+    s->health_path = xstrdup("/health");
+    s->start_ms = 10 * SECOND;
+
+    atomic_store(&http_answer, 503);
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_FAILED);
+    assert_string_equal(status_of(t, "web").why, "/health answers 503");
+    atomic_store(&http_answer, 200);
+    until_state(t, "web", SERVICE_HEALTHY);
+    atomic_store(&http_answer, 500);
+    until_state(t, "web", SERVICE_STARTING);
+    until_state(t, "web", SERVICE_FAILED);
+    assert_int_equal(status_of(t, "web").restarts, 0);
+    (void)httpd_stop(httpd);
+}
+
+static void health_over_tcp(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    int fd, port;
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &port, NULL), 0);
+    Service *s = add(&l, t, "edge", FOREVER);
+    s->health = HEALTH_TCP;
+    s->health_address = xstrdup("127.0.0.1");
+    s->health_port = port;
+    s->start_ms = 5 * SECOND;
+
+    set_services(t, &l);
+    until_state(t, "edge", SERVICE_HEALTHY);
+    close(fd);
+    until_state(t, "edge", SERVICE_FAILED);
+    assert_non_null(strstr(status_of(t, "edge").why, "refused"));
+}
+
+/* --- the agent killed --- */
+
+/* In a process of its own: starts the service and waits to be killed. */
+static _noreturn_ void run_and_wait(const Turns *t)
+{
+    _cleanup_free_ char *logs = path_join(t->folder, "log");
+    Turns own = *t;
+    Services l = {0};
+    /* Its shell dies with the driver; what the shell started does not. */
+    (void)add(&l, t, "web", "sleep 1000 & echo \"$$ $!\" >$D/new; mv $D/new $D/pids; wait");
+    own.d = driver_child.open(t->folder, logs);
+    if (driver_child.set(own.d, &l, own.now, NULL) < 0)
+        _exit(1);
+    for (;;)
+        turn(&own);
+}
+
+static void gone_within_deadline(pid_t pid)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (child_alive(pid, 0)) {
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, TURN_REAL_MS);
+    }
+}
+
+static void a_killed_agent_leaves_nothing_for_the_next(void **state)
+{
+    Turns *t = *state;
+    _cleanup_free_ char *path = path_join(t->folder, "pids"), *logs = path_join(t->folder, "log");
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    t->driver->close(t->d);
+    t->d = NULL;
+
+    pid_t agent = fork();
+    if (agent == 0)
+        run_and_wait(t);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (!file_exists(path)) {
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, TURN_REAL_MS);
+    }
+    assert_int_equal(file_read(path, &text, NULL), 0);
+    char *end;
+    pid_t service = (pid_t)strtol(text.p, &end, 10), left = (pid_t)strtol(end, NULL, 10);
+    /* The sessions are noted within a turn of the start. */
+    (void)poll(NULL, 0, 4 * TURN_REAL_MS);
+    assert_int_equal(kill(agent, SIGKILL), 0);
+    assert_int_equal(waitpid(agent, NULL, 0), agent);
+    gone_within_deadline(service);
+    assert_true(child_alive(left, 0));
+    t->d = t->driver->open(t->folder, logs);
+    gone_within_deadline(left);
+}
+
+static void folders_in_the_way_are_refused(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    _cleanup_free_ char *link = path_join(t->folder, "link");
+    assert_int_equal(symlink("/tmp", link), 0);
+    Service *s = add(&l, t, "db", FOREVER);
+    s->start_ms = 1 * SECOND;
+    service_dir(s, 0700, xstrdup(link));
+
+    set_services(t, &l);
+    until_state(t, "db", SERVICE_FAILED);
+    assert_non_null(strstr(status_of(t, "db").why, "is in the way"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(they_start_in_order),
+        TEST(once_is_tried_until_it_succeeds),
+        TEST(once_that_never_succeeds_is_failed_and_tried_on),
+        TEST(once_is_skipped_where_it_was_done),
+        TEST(what_crashes_is_started_again),
+        TEST(nothing_of_a_crashed_service_is_left),
+        TEST(crashes_are_slowed_down),
+        TEST(what_cannot_be_started_says_why),
+        cmocka_unit_test(stop_rules_send_their_signals),
+        TEST(they_stop_in_reverse_order),
+        TEST(a_new_set_changes_only_what_differs),
+        TEST(a_changed_environment_restarts_it_carefully),
+        TEST(a_changed_file_restarts_only_its_service),
+        TEST(a_changed_file_reloads_what_can_reload),
+        TEST(a_set_that_makes_no_sense_changes_nothing),
+        TEST(the_environment_is_only_what_is_given),
+        TEST(health_over_http),
+        TEST(health_over_tcp),
+        TEST(a_killed_agent_leaves_nothing_for_the_next),
+        TEST(folders_in_the_way_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+#include "host/mail.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define NONCE "00112233aabbccdd"
+#define OTHER "ffffffffffffffff"
+#define SPEC "0123456789abcdef"
+
+static void add_server(World *w, const char *key, const char *nonce)
+{
+    Resource r = {.kind = RESOURCE_SERVER,
+                  .key = xstrdup(key),
+                  .generation = 1,
+                  .name = xasprintf("reef-%s", key),
+                  .id = xstrdup("id-1"),
+                  .status = xstrdup("ACTIVE"),
+                  .created_at = 1000};
+    r.attrs = nonce ? json_make_new("{s:{s:s}}", "metadata", "atoll-boot", nonce) : json_object();
+    (void)world_add(w, r);
+}
+
+static void add_object(json_t *listing, const char *name, const char *type, const char *stamp)
+{
+    json_array_append_new(listing, json_make_new("{s:s, s:s, s:s}", "name", name, "content_type",
+                                                 type, "last_modified", stamp));
+}
+
+static void names_are_built(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *in = mail_in("web.0", NONCE, 3);
+    _cleanup_free_ char *out = mail_out("web.0", NONCE, 12, "healthy");
+    _cleanup_free_ char *hello = mail_hello("web.0", NONCE);
+
+    assert_string_equal(in, "web.0/" NONCE "/in/00000003");
+    assert_string_equal(out, "web.0/" NONCE "/out/00000012-healthy");
+    assert_string_equal(hello, "web.0/" NONCE "/out/hello");
+}
+
+static void object_names_go_before_the_query(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *prefix, *expect;
+    } rows[] = {
+        {"https://s/v1/A/reef-mail/web.0/n/in/?temp_url_sig=ab&temp_url_prefix=x/",
+         "https://s/v1/A/reef-mail/web.0/n/in/00000001?temp_url_sig=ab&temp_url_prefix=x/"},
+        {"http://s/in/", "http://s/in/00000001"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_free_ char *url = mail_url(rows[i].prefix, "00000001");
+        assert_string_equal(url, rows[i].expect);
+    }
+}
+
+static void the_newest_report_of_the_highest_number_counts(void **state)
+{
+    (void)state;
+    _cleanup_(world_clear) World w = {0};
+    _cleanup_json_ json_t *l = json_array();
+    add_server(&w, "web.0", NONCE);
+
+    add_object(l, "web.0/" NONCE "/out/hello", "application/json", "2026-11-24T10:00:00.000000");
+    add_object(l, "web.0/" NONCE "/in/00000002", MAIL_BUNDLE_TYPE "; spec=" SPEC,
+               "2026-11-24T10:00:02.000000");
+    add_object(l, "web.0/" NONCE "/in/00000001", MAIL_BUNDLE_TYPE "; spec=ffffffffffffffff",
+               "2026-11-24T10:00:01.000000");
+    add_object(l, "web.0/" NONCE "/out/00000001-healthy", "application/json",
+               "2026-11-24T11:00:00.000000");
+    add_object(l, "web.0/" NONCE "/out/00000002-healthy", "application/json",
+               "2026-11-24T10:00:05.000900");
+    add_object(l, "web.0/" NONCE "/out/00000002-starting", "application/json",
+               "2026-11-24T10:00:05.000100");
+    mail_read(l, &w);
+
+    const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+    assert_non_null(host);
+    assert_string_equal(host->id, "id-1");
+    assert_string_equal(json_str(host->attrs, "boot"), NONCE);
+    assert_string_equal(json_str(host->attrs, "server_status"), "ACTIVE");
+    assert_true(json_bool(host->attrs, "hello", false));
+    assert_int_equal(json_int(host->attrs, "sent", -1), 2);
+    assert_string_equal(json_str(host->attrs, "sent_spec"), SPEC);
+    assert_int_equal(json_int(host->attrs, "seen", -1), 2);
+    assert_string_equal(json_str(host->attrs, "state"), "healthy");
+    assert_string_equal(json_str(host->attrs, "report"), "web.0/" NONCE "/out/00000002-healthy");
+    Msec expect;
+    assert_true(time_parse("2026-11-24T10:00:05.000900", &expect));
+    assert_int_equal(json_int(host->attrs, "state_since", 0), expect);
+}
+
+static void a_later_failure_wins_over_an_older_health(void **state)
+{
+    (void)state;
+    _cleanup_(world_clear) World w = {0};
+    _cleanup_json_ json_t *l = json_array();
+    add_server(&w, "web.0", NONCE);
+
+    add_object(l, "web.0/" NONCE "/out/00000002-failed", "", "2026-11-24T10:01:00.000000");
+    add_object(l, "web.0/" NONCE "/out/00000002-healthy", "", "2026-11-24T10:00:00.000000");
+    mail_read(l, &w);
+    const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+    assert_string_equal(json_str(host->attrs, "state"), "failed");
+}
+
+static void strange_names_and_other_boots_are_ignored(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "web.0/" OTHER "/out/hello",
+        "web.0/" OTHER "/in/00000009",
+        "web.0/" OTHER "/out/00000009-healthy",
+        "web.00/" NONCE "/in/00000009",
+        "web.0/" NONCE "/in/9",
+        "web.0/" NONCE "/in/000000009",
+        "web.0/" NONCE "/in/0000000x",
+        "web.0/" NONCE "/in/00000000",
+        "web.0/" NONCE "/in/00000009/more",
+        "web.0/" NONCE "/out/00000009",
+        "web.0/" NONCE "/out/00000009-",
+        "web.0/" NONCE "/out/00000009-happy",
+        "web.0/" NONCE "/out/00000009-healthy-x",
+        "web.0/" NONCE "/out/hello2",
+        "web.0/" NONCE "/elsewhere/hello",
+        "",
+        "db.0/" NONCE "/in/00000009",
+    };
+    _cleanup_(world_clear) World w = {0};
+    _cleanup_json_ json_t *l = json_array();
+    add_server(&w, "web.0", NONCE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        add_object(l, names[i], MAIL_BUNDLE_TYPE "; spec=" SPEC, "2026-11-24T10:00:00.000000");
+    json_array_append_new(l, json_object());
+
+    mail_read(l, &w);
+    const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+    assert_non_null(host);
+    assert_false(json_bool(host->attrs, "hello", true));
+    assert_int_equal(json_int(host->attrs, "sent", -1), 0);
+    assert_string_equal(json_str(host->attrs, "sent_spec"), "");
+    assert_int_equal(json_int(host->attrs, "seen", -1), 0);
+    assert_string_equal(json_str(host->attrs, "state"), "");
+    assert_string_equal(json_str(host->attrs, "report"), "");
+}
+
+static void content_types_without_a_spec(void **state)
+{
+    (void)state;
+    static const char *const types[] = {
+        "",
+        "application/octet-stream; spec=" SPEC,
+        MAIL_BUNDLE_TYPE,
+        MAIL_BUNDLE_TYPE "; spec=",
+        MAIL_BUNDLE_TYPE "; spec=0123",
+        MAIL_BUNDLE_TYPE "; spec=XYZ3456789abcdef",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        _cleanup_(world_clear) World w = {0};
+        _cleanup_json_ json_t *l = json_array();
+        add_server(&w, "web.0", NONCE);
+        add_object(l, "web.0/" NONCE "/in/00000001", types[i], "");
+        mail_read(l, &w);
+        const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+        assert_int_equal(json_int(host->attrs, "sent", -1), 1);
+        assert_string_equal(json_str(host->attrs, "sent_spec"), "");
+    }
+}
+
+static void every_server_gets_a_host(void **state)
+{
+    (void)state;
+    _cleanup_(world_clear) World w = {0};
+    _cleanup_json_ json_t *l = json_array();
+    add_server(&w, "web.0", NONCE);
+    add_server(&w, "db.0", NULL); /* no nonce: made by an attempt that nobody remembers */
+    add_object(l, "db.0//out/hello", "", "");
+
+    mail_read(l, &w);
+    assert_int_equal(w.items.len, 4);
+    const Resource *host = world_find(&w, RESOURCE_HOST, "db.0", 1);
+    assert_string_equal(json_str(host->attrs, "boot"), "");
+    assert_false(json_bool(host->attrs, "hello", true));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_built),
+        cmocka_unit_test(object_names_go_before_the_query),
+        cmocka_unit_test(the_newest_report_of_the_highest_number_counts),
+        cmocka_unit_test(a_later_failure_wins_over_an_older_health),
+        cmocka_unit_test(strange_names_and_other_boots_are_ignored),
+        cmocka_unit_test(content_types_without_a_spec),
+        cmocka_unit_test(every_server_gets_a_host),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

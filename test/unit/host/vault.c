@@ -1,0 +1,210 @@
+#include "host/vault.h"
+#include "base/vec.h"
+
+#include <ctype.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "fake_swift.h"
+
+typedef struct Keys {
+    KeyPair own, recovery, stranger;
+    StrList recipients;
+} Keys;
+
+static int setup(void **state)
+{
+    Keys *k = NEW(Keys);
+    crypt_init();
+    crypt_box_keys(&k->own);
+    crypt_box_keys(&k->recovery);
+    crypt_box_keys(&k->stranger);
+    strlist_add(&k->recipients, k->own.public_b64);
+    strlist_add(&k->recipients, k->recovery.public_b64);
+    *state = k;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Keys *k = *state;
+    keypair_clear(&k->own);
+    keypair_clear(&k->recovery);
+    keypair_clear(&k->stranger);
+    strlist_clear(&k->recipients);
+    free(k);
+    fake_clear();
+    return 0;
+}
+
+static const char *text(const Vault *v, const char *name)
+{
+    const Secret *s = vault_secret(v, name);
+    assert_non_null(s);
+    return secret_expose(s).p;
+}
+
+static void generated_secrets_have_their_formats(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t n;
+        int (*is)(int);
+    } rows[] = {
+        {"db_password", 32, isalnum},
+        {"redis_password", 32, isalnum},
+        {"media_password", 32, isalnum},
+        {"secret_key_base", 128, isxdigit},
+        {"active_record_primary", 32, isalnum},
+        {"active_record_deterministic", 32, isalnum},
+        {"active_record_salt", 32, isalnum},
+        {"vapid_private", 44, isprint},
+        {"vapid_public", 88, isprint},
+        {"sign_public", 44, isprint},
+    };
+    _cleanup_(vault_drop) Vault *v = vault_new(), *other = vault_new();
+    vault_generate(v);
+    vault_generate(other);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *s = text(v, rows[i].name);
+        assert_int_equal(strlen(s), rows[i].n);
+        for (const char *p = s; *p; p++)
+            assert_true(rows[i].is((unsigned char)*p));
+        assert_string_not_equal(s, text(other, rows[i].name));
+    }
+    assert_int_equal(secret_expose(vault_secret(v, "master")).n, 32);
+    assert_int_equal(secret_expose(vault_secret(v, "sign_secret")).n, 64);
+}
+
+static void generating_again_changes_nothing(void **state)
+{
+    (void)state;
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    _cleanup_secret_ Secret *mine = secret_new("mine", 4);
+    vault_set(v, "db_password", mine);
+    vault_generate(v);
+    _cleanup_free_ char *key = xstrdup(text(v, "secret_key_base"));
+
+    vault_generate(v);
+    assert_string_equal(text(v, "db_password"), "mine");
+    assert_string_equal(text(v, "secret_key_base"), key);
+}
+
+static void its_pair_signs(void **state)
+{
+    (void)state;
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    _cleanup_(keypair_clear) KeyPair sign = {0};
+    _cleanup_(buf_clear) Buf mark = BUF_INIT(BUF_MAX_LINE);
+    vault_generate(v);
+
+    assert_int_equal(vault_sign_keys(v, &sign, NULL), 0);
+    crypt_sign(&sign, STR_LIT("x"), &mark);
+    assert_true(crypt_verify(sign.public_b64, STR_LIT("x"), buf_as_str(&mark)));
+    _cleanup_(vault_drop) Vault *empty = vault_new();
+    _cleanup_(keypair_clear) KeyPair none = {0};
+    assert_int_equal(vault_sign_keys(empty, &none, NULL), -ERR_CORRUPT);
+}
+
+static void derived_keys_are_stable_text(void **state)
+{
+    (void)state;
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    vault_generate(v);
+    _cleanup_secret_ Secret *a = vault_derive_new(v, "temp-url/mail");
+    _cleanup_secret_ Secret *b = vault_derive_new(v, "temp-url/mail");
+    _cleanup_secret_ Secret *c = vault_derive_new(v, "temp-url/boot");
+
+    assert_true(secret_eq(a, b));
+    assert_false(secret_eq(a, c));
+    assert_int_equal(secret_expose(a).n, 64);
+    assert_int_equal(strspn(secret_expose(a).p, "0123456789abcdef"), 64);
+}
+
+static void both_keys_open_it_and_no_other(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *v = vault_new(), *own = NULL, *recovery = NULL, *none = NULL;
+    _cleanup_(buf_clear) Buf sealed = BUF_INIT(BUF_MAX_BODY);
+    _cleanup_(err_clear) Err err = {0};
+    vault_generate(v);
+    _cleanup_secret_ Secret *odd = secret_new("a\0b\"\n", 5);
+    vault_set(v, "smtp_password", odd);
+
+    assert_int_equal(vault_seal(v, "reef", &k->recipients, &sealed, NULL), 0);
+    assert_null(strstr(sealed.p, text(v, "db_password")));
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &own, NULL), 0);
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->recovery, &recovery, NULL), 0);
+    assert_string_equal(text(own, "db_password"), text(v, "db_password"));
+    assert_true(secret_eq(vault_secret(recovery, "smtp_password"), odd));
+    assert_true(secret_eq(vault_secret(recovery, "master"), vault_secret(v, "master")));
+
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->stranger, &none, &err),
+                     -ERR_DENIED);
+    assert_non_null(err.hint);
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "atoll", &k->own, &none, NULL), -ERR_CORRUPT);
+    sealed.p[sealed.len / 2] ^= 1;
+    assert_true(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &none, NULL) < 0);
+    assert_null(none);
+}
+
+static void a_vault_that_lacks_a_secret_is_damaged(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *v = vault_new(), *none = NULL;
+    _cleanup_(buf_clear) Buf sealed = BUF_INIT(BUF_MAX_BODY);
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_secret_ Secret *one = secret_new("x", 1);
+    vault_set(v, "master", one);
+
+    assert_int_equal(vault_seal(v, "reef", &k->recipients, &sealed, NULL), 0);
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &none, &err), -ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "db_password"));
+}
+
+static void it_is_made_once_and_then_read(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *first = NULL, *second = NULL;
+
+    assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, false, &first, NULL),
+                     -ERR_NOT_FOUND);
+    assert_int_equal(fake.puts, 0);
+    assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, true, &first, NULL), 0);
+    assert_non_null(fake_find("reef-vault/secrets"));
+    assert_int_equal(vault_open(NULL, "reef", &k->recovery, &k->recipients, true, &second, NULL), 0);
+    assert_int_equal(fake.puts, 1);
+    assert_string_equal(text(first, "db_password"), text(second, "db_password"));
+}
+
+/* Two operators at the same moment: the slower one uses what the faster one made. */
+static void of_two_first_runs_both_use_the_winners(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *winner = vault_new(), *ours = NULL;
+    vault_generate(winner);
+    fake.rival = BUF_INIT(BUF_MAX_BODY);
+    assert_int_equal(vault_seal(winner, "reef", &k->recipients, &fake.rival, NULL), 0);
+
+    assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, true, &ours, NULL), 0);
+    assert_int_equal(fake.puts, 1);
+    assert_string_equal(text(ours, "db_password"), text(winner, "db_password"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(generated_secrets_have_their_formats, setup, teardown),
+        cmocka_unit_test_setup_teardown(generating_again_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(its_pair_signs, setup, teardown),
+        cmocka_unit_test_setup_teardown(derived_keys_are_stable_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(both_keys_open_it_and_no_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_vault_that_lacks_a_secret_is_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(it_is_made_once_and_then_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_two_first_runs_both_use_the_winners, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+#include "io/pg.h"
+#include "base/buf.h"
+#include "base/time.h"
+#include "io/child.h"
+#include "io/file.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A real server in a folder of its own, reached by its unix socket. It does not run as root. */
+typedef struct World {
+    char folder[64];
+    char bin[128];
+    const char *user;
+    Secret *password;
+    PgTarget admin;
+    pid_t pid;
+} World;
+
+static bool find_server(World *w)
+{
+    glob_t g = {0};
+    bool found = glob("/usr/lib/postgresql/*/bin", 0, NULL, &g) == 0 && g.gl_pathc > 0;
+    if (found)
+        snprintf(w->bin, sizeof w->bin, "%s", g.gl_pathv[g.gl_pathc - 1]);
+    globfree(&g);
+    return found;
+}
+
+static int make_cluster(World *w)
+{
+    _cleanup_free_ char *initdb = path_join(w->bin, "initdb"), *data = path_join(w->folder, "data");
+    const char *const argv[] = {initdb,
+                                "-D",
+                                data,
+                                "-U",
+                                "admin",
+                                "-A",
+                                "scram-sha-256",
+                                "--pwfile=/dev/stdin",
+                                "--no-sync",
+                                "-E",
+                                "UTF8",
+                                "--locale=C",
+                                NULL};
+    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
+    int status;
+    int r = child_run(&(ChildSpec){.argv = argv, .user = w->user, .cwd = w->folder},
+                      secret_expose(w->password), MINUTE, &out, &status, NULL);
+    if (r < 0 || status != 0)
+        print_error("initdb: %s\n", out.p);
+    return r < 0 || status != 0 ? -1 : 0;
+}
+
+static int start_server(World *w)
+{
+    _cleanup_free_ char *program = path_join(w->bin, "postgres");
+    _cleanup_free_ char *data = path_join(w->folder, "data");
+    const char *const argv[] = {
+        program, "-D",        data, "-k", w->folder, "-p", "5432", "-c", "listen_addresses=",
+        "-c",    "fsync=off", NULL};
+    _cleanup_free_ char *log = path_join(w->folder, "log");
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int r = child_spawn(&(ChildSpec){.argv = argv,
+                                     .user = w->user,
+                                     .cwd = w->folder,
+                                     .out_fd = fd,
+                                     .err_fd = fd,
+                                     .die_with_parent = true},
+                        &w->pid, NULL);
+    close(fd);
+    return r;
+}
+
+static bool wait_ready(const World *w)
+{
+    static const char *const ask[] = {"SELECT 1", NULL};
+    _cleanup_(err_clear) Err err = {0};
+    for (Msec end = time_mono() + 30 * SECOND; time_mono() < end; time_sleep(20)) {
+        int r = pg_run(&w->admin, ask, &err);
+        if (r == 0)
+            return true;
+        if (r != -ERR_TEMPORARY) {
+            print_error("starting: %s\n", err.text);
+            return false;
+        }
+    }
+    return false;
+}
+
+static int setup(void **state)
+{
+    World *w = NEW(World);
+    *state = w;
+    snprintf(w->folder, sizeof w->folder, "/tmp/atoll-pg.XXXXXX");
+    if (!find_server(w) || !mkdtemp(w->folder))
+        return 0;
+    w->user = getuid() == 0 ? "postgres" : NULL;
+    const char *const own[] = {"chown", "postgres", w->folder, NULL};
+    int status;
+    if (w->user &&
+        child_run(&(ChildSpec){.argv = own}, STR_LIT(""), 10 * SECOND, NULL, &status, NULL) < 0)
+        return -1;
+    w->password = secret_new("it's \\secret", 12);
+    w->admin = (PgTarget){.host = w->folder,
+                          .port = 5432,
+                          .user = "admin",
+                          .database = "postgres",
+                          .password = w->password};
+    if (make_cluster(w) < 0 || start_server(w) < 0 || !wait_ready(w))
+        return -1;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    World *w = *state;
+    if (w->pid > 0) {
+        kill(w->pid, SIGQUIT);
+        waitpid(w->pid, NULL, 0);
+    }
+    int r = *w->bin ? file_remove_tree(w->folder, NULL) : 0;
+    secret_free(w->password);
+    free(w);
+    return r;
+}
+
+static World *need_server(void **state)
+{
+    World *w = *state;
+    if (w->pid <= 0)
+        skip();
+    return w;
+}
+
+static void assert_fails(const PgTarget *t, const char *statement, ErrKind kind, const char *words)
+{
+    const char *const statements[] = {statement, NULL};
+    _cleanup_(err_clear) Err err = {0};
+    int r = pg_run(t, statements, &err);
+    if (r != -(int)kind || !strstr(err.text, words))
+        fail_msg("%s gives %d: %s", statement, r, err.text);
+    assert_null(strchr(err.text, '\n'));
+    assert_null(strstr(err.text, "secret"));
+}
+
+static void test_errors(void **state)
+{
+    World *w = need_server(state);
+    _cleanup_secret_ Secret *wrong = secret_new("wrong", 5);
+    PgTarget t = w->admin;
+
+    assert_fails(&t, "SELEC 1", ERR_IO, "syntax error at or near");
+    assert_fails(&t, "SELECT 1/0", ERR_IO, "division by zero");
+    t.password = wrong;
+    assert_fails(&t, "SELECT 1", ERR_AUTH, "password authentication failed for user \"admin\"");
+    t = w->admin;
+    t.user = "nobody-of-that-name";
+    assert_fails(&t, "SELECT 1", ERR_AUTH, "password authentication failed");
+    t = w->admin;
+    t.database = "elsewhere";
+    assert_fails(&t, "SELECT 1", ERR_NOT_FOUND, "database \"elsewhere\" does not exist");
+    t = w->admin;
+    t.port = 5433;
+    assert_fails(&t, "SELECT 1", ERR_TEMPORARY, "No such file or directory");
+    t.host = "127.0.0.1";
+    t.port = 1;
+    assert_fails(&t, "SELECT 1", ERR_TEMPORARY, "Connection refused");
+    /* The connection goes away in the middle. */
+    assert_fails(&w->admin, "SELECT pg_terminate_backend(pg_backend_pid())", ERR_TEMPORARY, "");
+}
+
+/* The first failing statement ends it; those before it have happened. */
+static void test_run(void **state)
+{
+    World *w = need_server(state);
+    static const char *const statements[] = {"CREATE TABLE a (x int)", "CREATE TABLE a (x int)",
+                                             "CREATE TABLE b (x int)", NULL};
+    static const char *const drop[] = {"DROP TABLE a", NULL};
+    _cleanup_(err_clear) Err err = {0};
+    assert_int_equal(pg_run(&w->admin, statements, &err), -ERR_IO);
+    assert_string_equal(err.text, "PostgreSQL: relation \"a\" already exists");
+    assert_fails(&w->admin, "DROP TABLE b", ERR_IO, "does not exist");
+    assert_int_equal(pg_run(&w->admin, drop, &err), 0);
+}
+
+static void test_ensure(void **state)
+{
+    World *w = need_server(state);
+    _cleanup_secret_ Secret *first = secret_new("p'1\\\"", 5), *second = secret_new("two", 3);
+    _cleanup_(err_clear) Err err = {0};
+    const char *role = "mast\"odon", *database = "Masto-don'1";
+    PgTarget t = w->admin;
+    t.user = role;
+    t.database = database;
+
+    t.password = first;
+    if (pg_ensure_database(&w->admin, role, first, database, &err) < 0)
+        fail_msg("%s", err.text);
+    static const char *const use[] = {
+        "CREATE TABLE t (x text)",
+        "DO $$ BEGIN ASSERT (SELECT datcollate = 'C' AND pg_encoding_to_char(encoding) = 'UTF8' "
+        "FROM pg_database WHERE datname = current_database()); "
+        "ASSERT lower(U&'\\00C9') = U&'\\00E9'; END $$",
+        NULL};
+    if (pg_run(&t, use, &err) < 0)
+        fail_msg("%s", err.text);
+
+    /* Again, with another password: the data stays, the password changes. */
+    assert_int_equal(pg_ensure_database(&w->admin, role, second, database, &err), 0);
+    static const char *const again[] = {"INSERT INTO t VALUES ('x')", NULL};
+    assert_int_equal(pg_run(&t, again, &err), -ERR_AUTH);
+    t.password = second;
+    assert_int_equal(pg_run(&t, again, &err), 0);
+    /* That role may not make databases. */
+    assert_int_equal(pg_ensure_database(&t, "other", second, "other", &err), -ERR_DENIED);
+    assert_true(starts_with(err.text, "making the database other: "));
+}
+
+/* Neither password may be in the server's log, also when it logs every statement. */
+static void test_log(void **state)
+{
+    World *w = need_server(state);
+    static const char *const log_all[] = {"ALTER ROLE admin SET log_statement = 'all'", NULL};
+    _cleanup_secret_ Secret *password = secret_new("xyzzy-plugh", 11);
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_(buf_clear) Buf log = BUF_INIT(BUF_MAX_BODY);
+    _cleanup_free_ char *path = path_join(w->folder, "log");
+    assert_int_equal(pg_run(&w->admin, log_all, &err), 0);
+    assert_int_equal(pg_ensure_database(&w->admin, "quiet", password, "quiet", &err), 0);
+    assert_int_equal(file_read(path, &log, &err), 0);
+    assert_non_null(strstr(log.p, "ALTER ROLE"));
+    assert_null(strstr(log.p, "xyzzy"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_ensure),
+        cmocka_unit_test(test_log),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,490 @@
+/* The island file: what is accepted with which defaults, and what is refused in which words. */
+#include "io/file.h"
+#include "island/island.h"
+#include <setjmp.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define HEAD "island: reef\ndomain: reef.example\ncloud: catalyst\nrelease: {canary: true}\n"
+#define DB "  db: {flavor: small, roles: [postgres, redis], volume: {size: 50GB}}\n"
+#define SERVERS "servers:\n  web: {flavor: small, roles: [edge, web, worker]}\n" DB
+
+static void minimal(void **state)
+{
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    (void)state;
+    assert_int_equal(island_parse("reef.yaml", STR_LIT(HEAD SERVERS), &i, &err), 0);
+    assert_string_equal(i.path, "reef.yaml");
+    assert_string_equal(i.name, "reef");
+    assert_string_equal(i.domain, "reef.example");
+    assert_string_equal(i.cloud, "catalyst");
+    assert_string_equal(i.image, "debian-12");
+    assert_int_equal(i.release.kind, RELEASE_CANARY);
+    assert_string_equal(i.network.external, "");
+    assert_string_equal(i.network.cidr, "10.77.0.0/24");
+    assert_int_equal(i.network.dns.len, 0);
+    assert_int_equal(i.edge.http, 80);
+    assert_int_equal(i.edge.https, 0);
+    assert_string_equal(i.edge.tls_certificate, "");
+    assert_string_equal(i.media.container, "reef-media");
+    assert_string_equal(i.media.cloud, "");
+    assert_string_equal(i.media.isolation, "none");
+    assert_string_equal(i.media.role, "media");
+    assert_string_equal(i.media.url, "");
+    assert_int_equal(i.n_tiers, 2);
+    assert_string_equal(i.tiers[0].name, "web");
+    assert_int_equal(i.tiers[0].count, 1);
+    assert_int_equal(i.tiers[0].roles,
+                     ROLE_BIT(ROLE_EDGE) | ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_WORKER));
+    assert_int_equal(i.tiers[0].processes[ROLE_WORKER], 1);
+    assert_int_equal(i.tiers[0].threads[ROLE_WEB], 5);
+    assert_int_equal(i.tiers[0].volume_gb, 0);
+    assert_int_equal(i.tiers[1].volume_gb, 50);
+    assert_string_equal(i.tiers[1].volume_type, "");
+    assert_int_equal(island_count(&i), 2);
+    assert_ptr_equal(island_tier(&i, "db"), &i.tiers[1]);
+    assert_null(island_tier(&i, "nobody"));
+}
+
+static void everything(void **state)
+{
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_free_ char *first = NULL, *scheduler = NULL, *none = NULL;
+    static const char text[] =
+        "island: my-reef\n"
+        "domain: xn--rf-fkaa.example\n"
+        "cloud: pocket\n"
+        "image: debian-13\n"
+        "release: {image: ghcr.io/mastodon/mastodon, version: v4.7.6}\n"
+        "network: {external: wan, dns: [1.1.1.1, '2001:db8::1']}\n"
+        "edge: {http: 8080, tls: {certificate: /c.pem, key: /k.pem}}\n"
+        "servers:\n"
+        "  all: {flavor: a, roles: [edge, web, redis, postgres], volume: {size: 1TB, type: nvme},\n"
+        "        processes: {web: 3}, threads: {web: 10}}\n"
+        "  jobs: {flavor: b, count: 3, roles: [worker], processes: {worker: 2}}\n"
+        "  cron: {flavor: c, roles: [worker], queues: [scheduler, mailers], threads: {worker: 1}}\n"
+        "media: {container: user-uploads, cloud: pocket-media, role: up, url: "
+        "'https://m.example'}\n"
+        "env:\n"
+        "  SMTP_SERVER: mail.example\n"
+        "  SMTP_PASSWORD: {secret: smtp_password}\n"
+        "  SINGLE_USER_MODE: yes\n"
+        "ssh_keys: ['ssh-ed25519 AAAA jo']\n";
+
+    (void)state;
+    if (island_parse("reef.yaml", str_of(text), &i, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(i.release.kind, RELEASE_IMAGE);
+    assert_string_equal(i.release.version, "v4.7.6");
+    assert_string_equal(i.network.cidr, "127.77.0.0/24");
+    assert_string_equal(i.network.dns.items[1], "2001:db8::1");
+    assert_int_equal(i.edge.http, 8080);
+    assert_int_equal(i.edge.https, 443);
+    assert_string_equal(i.edge.tls_key, "/k.pem");
+    assert_int_equal(i.tiers[0].volume_gb, 1000);
+    assert_string_equal(i.tiers[0].volume_type, "nvme");
+    assert_int_equal(i.tiers[0].processes[ROLE_WEB], 3);
+    assert_int_equal(i.tiers[0].threads[ROLE_WEB], 10);
+    assert_int_equal(i.tiers[1].count, 3);
+    assert_int_equal(i.tiers[1].processes[ROLE_WORKER], 2);
+    assert_int_equal(i.tiers[2].threads[ROLE_WORKER], 1);
+    assert_string_equal(i.tiers[2].queues.items[0], "scheduler");
+    assert_string_equal(i.media.isolation, "project");
+    assert_string_equal(i.media.url, "https://m.example");
+    assert_int_equal(i.env.len, 3);
+    assert_string_equal(i.env.items[0].value, "mail.example");
+    assert_null(i.env.items[0].secret);
+    assert_string_equal(i.env.items[1].secret, "smtp_password");
+    assert_null(i.env.items[1].value);
+    /* Text as it stands, not YAML's idea of a boolean. */
+    assert_string_equal(i.env.items[2].value, "yes");
+    first = island_first_server(&i, ROLE_WORKER);
+    assert_string_equal(first, "jobs.0");
+    scheduler = island_scheduler(&i);
+    assert_string_equal(scheduler, "cron.0");
+    none = island_first_server(&i, ROLE_SEARCH);
+    assert_null(none);
+    assert_int_equal(island_count(&i), 5);
+    assert_true(island_is_pocket(&i));
+}
+
+/* `with` replaces the first `replace` in a right file; the message is whole. */
+static const struct {
+    const char *replace, *with, *text, *hint;
+} refused[] = {
+    /* Keys. */
+    {"domain:", "domian:", "reef.yaml:2:1: unknown key \"domian\": did you mean \"domain\"?",
+     "allowed: island, domain, cloud, image, release, network, servers, edge, media, env, "
+     "ssh_keys, "
+     "backup"},
+    {"flavor: small, roles: [edge", "flavour: small, roles: [edge",
+     "reef.yaml:6:9: unknown key \"flavour\" in servers.web: did you mean \"flavor\"?",
+     "allowed: flavor, roles, count, processes, threads, queues, volume, scale"},
+    {"size: 50GB", "size: 50GB, colour: red",
+     "reef.yaml:7:70: unknown key \"colour\" in servers.db.volume", "allowed: size, type"},
+    {"domain: reef.example\n", "", "reef.yaml:1:1: domain is missing",
+     "it must be a domain name: lower case, at least one dot, no https://, xn--... for others"},
+    {"flavor: small, roles: [edge", "roles: [edge", "reef.yaml:6:3: servers.web.flavor is missing",
+     "it must be a flavor's name: as `openstack flavor list` shows it"},
+    {"volume: {size: 50GB}", "volume: {type: nvme}",
+     "reef.yaml:7:49: servers.db.volume.size is missing",
+     "it must be a size with its unit: whole GB, such as 50GB"},
+    {"servers:", "servers: []\nenv:", "reef.yaml:5:10: servers is a list; it must be a map",
+     "allowed: tiers by name"},
+    {"  db:", "  web:", NULL, NULL},
+    /* Values. */
+    {"island: reef", "island: Reef", "reef.yaml:1:9: island is \"Reef\"; it must be a name",
+     "allowed: up to 21 of a-z, 0-9 and inner dashes, a letter first"},
+    {"island: reef", "island: reef-", "reef.yaml:1:9: island is \"reef-\"; it must be a name",
+     NULL},
+    {"island: reef", "island: abcdefghijklmnopqrstuv",
+     "reef.yaml:1:9: island is \"abcdefghijklmnopqrstuv\"; it must be a name", NULL},
+    {"domain: reef.example", "domain: https://reef.example",
+     "reef.yaml:2:9: domain is \"https://reef.example\"; it must be a domain name",
+     "allowed: lower case, at least one dot, no https://, xn--... for others"},
+    {"domain: reef.example", "domain: reef",
+     "reef.yaml:2:9: domain is \"reef\"; it must be a domain "
+     "name",
+     NULL},
+    {"domain: reef.example", "domain: 10.0.0.1",
+     "reef.yaml:2:9: domain is \"10.0.0.1\"; it must be a domain name", NULL},
+    {"domain: reef.example", "domain: reef..example",
+     "reef.yaml:2:9: domain is \"reef..example\"; it must be a domain name", NULL},
+    {"domain: reef.example", "domain: -reef.example",
+     "reef.yaml:2:9: domain is \"-reef.example\"; it must be a domain name", NULL},
+    {"domain: reef.example", "domain: ''",
+     "reef.yaml:2:9: domain is empty; it must be a domain name", NULL},
+    {"size: 50GB", "size: 50",
+     "reef.yaml:7:64: servers.db.volume.size is \"50\"; it must be a size with its unit",
+     "allowed: whole GB, such as 50GB"},
+    {"size: 50GB", "size: 500MB",
+     "reef.yaml:7:64: servers.db.volume.size is \"500MB\"; it must be a size with its unit", NULL},
+    {"size: 50GB", "size: 50 gigs",
+     "reef.yaml:7:64: servers.db.volume.size is \"50 gigs\"; it must be a size with its unit",
+     NULL},
+    {"[edge, web, worker]", "[edge, web, worker], count: 0",
+     "reef.yaml:6:59: servers.web.count is \"0\"; it must be a number", "allowed: 1 to 64"},
+    {"[edge, web, worker]", "[edge, web, worker], count: [1]",
+     "reef.yaml:6:59: servers.web.count is a list; it must be a number", "allowed: 1 to 64"},
+    {"[edge, web, worker]", "[edge, web, worker], processes: {worker: 33}",
+     "reef.yaml:6:72: servers.web.processes.worker is \"33\"; it must be a number",
+     "allowed: 1 to 32"},
+    {"[edge, web, worker]", "[edge, web, worker], processes: {wroker: 2}",
+     "reef.yaml:6:64: unknown role \"wroker\": did you mean \"worker\"?", "allowed: web, worker"},
+    {"[edge, web, worker]", "[edge, web, worker], threads: {redis: 2}",
+     "reef.yaml:6:62: role \"redis\" has no number of its own here", "allowed: web, worker"},
+    {"[edge, web, worker]", "[edge, web, workers]",
+     "reef.yaml:6:43: unknown role \"workers\": did you mean \"worker\"?",
+     "allowed: edge, web, stream, worker, redis, postgres, search, control"},
+    {"[edge, web, worker]", "[edge, web, worker, web]",
+     "reef.yaml:6:51: role \"web\" is in the list twice", NULL},
+    {"[edge, web, worker]", "[]",
+     "reef.yaml:6:31: servers.web.roles is a list; it must be a list of "
+     "roles",
+     "allowed: edge, web, worker, redis, postgres"},
+    {"  web:", "  Web:", "reef.yaml:6:3: \"Web\" can't be the name of servers",
+     "allowed: up to 16 of a-z and 0-9, a letter first, no dash"},
+    {"  web:", "  we-b:", "reef.yaml:6:3: \"we-b\" can't be the name of servers", NULL},
+    {"  web:", "  abcdefghijklmnopq:",
+     "reef.yaml:6:3: \"abcdefghijklmnopq\" can't be the name of servers", NULL},
+    /* Not built yet. */
+    {"[edge, web, worker]", "[edge, web, worker, stream]",
+     "reef.yaml:6:51: role \"stream\" is not built yet",
+     "leave the role out: pages work and reload instead of updating live"},
+    {"[postgres, redis]", "[postgres, redis, search]",
+     "reef.yaml:7:48: role \"search\" is not built yet",
+     "leave the role out: an instance runs without full-text search"},
+    {"[postgres, redis]", "[postgres, redis, control]",
+     "reef.yaml:7:48: role \"control\" is not built yet",
+     "leave the role out and run atoll from your own machine"},
+    {"[edge, web, worker]", "[edge, web, worker], scale: {min: 0, max: 8}",
+     "reef.yaml:6:52: servers.web.scale is not built yet",
+     "give the tier a fixed `count` until it is"},
+    {"servers:", "backup: {cloud: b}\nservers:", "reef.yaml:5:1: backup is not built yet",
+     "take the key out; until it is, copy the database with pg_dump on the server that carries "
+     "postgres, and keep the copy elsewhere"},
+    /* Release. */
+    {"{canary: true}", "{}", "reef.yaml:4:1: release does not say which Mastodon",
+     "give one of {image: ..., version: ...}, {tree: ...}, {canary: true}"},
+    {"{canary: true}", "{canary: true, tree: /srv/m}",
+     "reef.yaml:4:1: release names more than one Mastodon", NULL},
+    {"{canary: true}", "{canary: false}",
+     "reef.yaml:4:19: release.canary is \"false\"; it must be true", "allowed: true"},
+    {"{canary: true}", "{image: a/b}", "reef.yaml:4:1: release.version is missing",
+     "give the image's tag, such as version: v4.7.6"},
+    {"{canary: true}", "{tree: srv}", "reef.yaml:4:11: release.tree must be an absolute path",
+     NULL},
+    {"{canary: true}", "{tree: /srv, version: v1}",
+     "reef.yaml:4:23: release.version goes with release.image only: take it out", NULL},
+    /* Roles and tiers. */
+    {"[edge, web, worker]", "[edge, web]", "reef.yaml:5:1: no servers carry the role \"worker\"",
+     "add it to the roles of a tier; an instance needs edge, web, worker, redis and postgres, and "
+     "one server may carry them all"},
+    {"[edge, web, worker]", "[edge, web, worker, redis]",
+     "reef.yaml:7:23: role \"redis\" is carried by servers.web and by servers.db",
+     "exactly one server may carry it: take it out of one of them"},
+    {"[postgres, redis]", "[postgres, redis], count: 2",
+     "reef.yaml:7:49: servers.db would be 2 servers with the role \"redis\"",
+     "exactly one server may carry it: count: 1"},
+    {", volume: {size: 50GB}", "",
+     "reef.yaml:7:3: servers.db carries postgres and has no volume: the database would go with the "
+     "server",
+     "give it one: volume: {size: 50GB}"},
+    {"[postgres, redis]", "[postgres, redis], processes: {web: 2}",
+     "reef.yaml:7:61: servers.db does not have the role \"web\"", NULL},
+    {"[postgres, redis]", "[postgres, redis], queues: [push]",
+     "reef.yaml:7:49: servers.db has queues, but not the role \"worker\"", NULL},
+    /* Queues. */
+    {"[edge, web, worker]", "[edge, web, worker], queues: [defualt]",
+     "reef.yaml:6:61: unknown queue \"defualt\": did you mean \"default\"?",
+     "allowed: default, push, ingress, mailers, pull, scheduler, fasp"},
+    {"[edge, web, worker]", "[edge, web, worker], queues: [push, push]",
+     "reef.yaml:6:67: \"push\" is in the list twice", NULL},
+    {"[edge, web, worker]", "[edge, web, worker], queues: [scheduler, default], count: 2",
+     "reef.yaml:6:52: the scheduler queue would be taken by 2 processes of servers.web: exactly "
+     "one "
+     "may; give it to a tier with one process",
+     NULL},
+    {"[edge, web, worker]", "[edge, web, worker], queues: [scheduler], processes: {worker: 3}",
+     "reef.yaml:6:52: the scheduler queue would be taken by 3 processes of servers.web: exactly "
+     "one "
+     "may; give it to a tier with one process",
+     NULL},
+    {DB,
+     DB "  a: {flavor: x, roles: [worker], queues: [scheduler]}\n"
+        "  b: {flavor: x, roles: [worker], queues: [scheduler]}\n",
+     "reef.yaml:9:35: the scheduler queue is in servers.a and in servers.b: exactly one process "
+     "may "
+     "take it",
+     NULL},
+    {"[edge, web, worker]", "[edge, web, worker], queues: [default, push]",
+     "reef.yaml:5:1: nobody takes the queue \"ingress\"",
+     "add it to the queues of a tier with the role worker; a tier without queues takes all"},
+    /* Network and edge. */
+    {"servers:", "network: {cidr: 10.77.0.0}\nservers:",
+     "reef.yaml:5:11: network.cidr is \"10.77.0.0\"; it must be a private IPv4 network",
+     "allowed: /16 to /28 within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10, no "
+     "bits "
+     "behind the prefix: 10.77.0.0/24"},
+    {"servers:", "network: {cidr: 10.77.0.1/24}\nservers:",
+     "reef.yaml:5:11: network.cidr is \"10.77.0.1/24\"; it must be a private IPv4 network", NULL},
+    {"servers:", "network: {cidr: 8.8.8.0/24}\nservers:",
+     "reef.yaml:5:11: network.cidr is \"8.8.8.0/24\"; it must be a private IPv4 network", NULL},
+    {"servers:", "network: {cidr: 127.77.0.0/24}\nservers:",
+     "reef.yaml:5:11: network.cidr is \"127.77.0.0/24\"; it must be a private IPv4 network", NULL},
+    {"servers:", "network: {cidr: 10.0.0.0/8}\nservers:",
+     "reef.yaml:5:11: network.cidr is \"10.0.0.0/8\"; it must be a private IPv4 network", NULL},
+    {"servers:\n  web: {", "network: {cidr: 10.0.0.0/28}\nservers:\n  web: {count: 11, ",
+     "reef.yaml:5:11: network.cidr has too few addresses for 12 servers: take a larger one", NULL},
+    {"servers:", "network: {dns: [resolver]}\nservers:",
+     "reef.yaml:5:17: \"resolver\" is not an IP address", NULL},
+    {"servers:", "edge: {https: 443}\nservers:", "reef.yaml:5:8: edge.https needs a certificate",
+     "give edge.tls: {certificate: FILE, key: FILE}, or https: 0"},
+    {"servers:", "edge: {tls: {certificate: /c}}\nservers:",
+     "reef.yaml:5:8: edge.tls.key is missing", "it must be a file: a path on the edge server"},
+    {"servers:", "edge: {http: 443, tls: {certificate: /c, key: /k}}\nservers:",
+     "reef.yaml:5:1: edge.http and edge.https are the same port", NULL},
+    {"servers:", "edge: {http: 70000}\nservers:",
+     "reef.yaml:5:14: edge.http is \"70000\"; it must be a port", "allowed: 1 to 65535"},
+    /* Media. */
+    {"servers:", "media: {container: A_b}\nservers:", "reef.yaml:5:9: media.container is \"A_b\"",
+     "allowed: up to 63 of a-z, 0-9, dots and dashes"},
+    {"servers:", "media: {container: reef-vault}\nservers:",
+     "reef.yaml:5:9: media.container is \"reef-vault\", which atoll keeps for itself", NULL},
+    {"servers:", "media: {isolation: full}\nservers:",
+     "reef.yaml:5:20: media.isolation is \"full\"; it must be a level",
+     "allowed: project, container, none"},
+    {"servers:", "media: {isolation: project}\nservers:",
+     "reef.yaml:5:9: media.isolation: project needs media.cloud, a login to a project of its own",
+     NULL},
+    {"servers:", "media: {url: 'https://m.example/'}\nservers:",
+     "reef.yaml:5:9: media.url is \"https://m.example/\"; it must be https://... without a slash "
+     "at "
+     "its end",
+     NULL},
+    /* Environment and keys. */
+    {"servers:", "env: {LOCAL_DOMAIN: x}\nservers:",
+     "reef.yaml:5:7: env.LOCAL_DOMAIN is set by atoll: it is `domain`", NULL},
+    {"servers:", "env: {A: b, SWIFT_TENANT: x}\nservers:",
+     "reef.yaml:5:13: env.SWIFT_TENANT is set by atoll: media are `media`", NULL},
+    {"servers:", "env: {lower: x}\nservers:",
+     "reef.yaml:5:7: \"lower\" can't be the name of a variable",
+     "allowed: A-Z, 0-9 and _, a letter first"},
+    {"servers:", "env: {A: [x]}\nservers:",
+     "reef.yaml:5:10: env.A is a list; it must be a value, or {secret: name}", NULL},
+    {"servers:", "env: {A: {secret: Not-It}}\nservers:",
+     "reef.yaml:5:19: \"Not-It\" can't be the name of a secret", "allowed: a-z, 0-9 and _"},
+    {"servers:", "ssh_keys: ['-----BEGIN OPENSSH PRIVATE KEY-----']\nservers:",
+     "reef.yaml:5:12: this is a private key: give the public one, and make a new pair", NULL},
+    {"servers:", "ssh_keys: [jo]\nservers:",
+     "reef.yaml:5:12: this is not a public key: give a line such as \"ssh-ed25519 AAAA... jo\"",
+     NULL},
+};
+
+static char *replaced(const char *replace, const char *with)
+{
+    static const char whole[] = HEAD SERVERS;
+    const char *at = strstr(whole, replace);
+
+    assert_non_null(at);
+    return xasprintf("%.*s%s%s", (int)(at - whole), whole, with, at + strlen(replace));
+}
+
+static void refusals(void **state)
+{
+    int failures = 0;
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(refused); k++) {
+        _cleanup_free_ char *text = replaced(refused[k].replace, refused[k].with);
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(err_clear) Err err = {0};
+
+        if (island_parse("reef.yaml", str_of(text), &i, &err) != -ERR_CONFIG)
+            fail_msg("taken: %s", text);
+        assert_null(i.name);
+        if (!refused[k].text) /* yaml.c's own words */
+            continue;
+        if (!streq(err.text, refused[k].text) ||
+            (refused[k].hint && !streq(err.hint, refused[k].hint))) {
+            failures++;
+            print_error("%s\n  got:    %s (%s)\n  wanted: %s (%s)\n", refused[k].with, err.text,
+                        err.hint ? err.hint : "", refused[k].text,
+                        refused[k].hint ? refused[k].hint : "");
+        }
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void empty_and_other_files(void **state)
+{
+    static const char *const texts[] = {"", "[]", "reef", "- a", "island: [", "\t"};
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(err_clear) Err err = {0};
+
+        assert_int_equal(island_parse("x", str_of(texts[k]), &i, &err), -ERR_CONFIG);
+        if (!starts_with(err.text, "x:"))
+            fail_msg("%s: %s", texts[k], err.text);
+    }
+}
+
+static void from_a_file(void **state)
+{
+    char path[] = "/tmp/atoll-island-XXXXXX";
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(err_clear) Err err = {0};
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(file_write(path, STR_LIT(HEAD SERVERS), 0600, &err), 0);
+    assert_int_equal(island_load(path, &i, &err), 0);
+    assert_string_equal(i.path, path);
+    island_clear(&i);
+    unlink(path);
+    assert_int_equal(island_load(path, &i, &err), -ERR_NOT_FOUND);
+    assert_string_equal(err.hint, "`atoll init` writes a first one");
+}
+
+/* `atoll init` must not write what `atoll plan` refuses. */
+static void template_is_right(void **state)
+{
+    static const IslandTemplate templates[] = {
+        {"reef", "reef.example", "catalyst", "debian-12", "c1.c2r2", "nvme", "catalyst-media",
+         false},
+        {"reef", "reef.localhost", "pocket", "debian-12", "small", NULL, NULL, true},
+        {"r", "x.y", "it's: odd", "Debian 12 (bookworm)", "4C-8GB # x", "", "", false},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(templates); k++) {
+        const IslandTemplate *t = &templates[k];
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(err_clear) Err err = {0};
+
+        island_template(t, &text);
+        if (island_parse("new", buf_as_str(&text), &i, &err) < 0)
+            fail_msg("%s\n%s", err.text, text.p);
+        assert_string_equal(i.name, t->name);
+        assert_string_equal(i.cloud, t->cloud);
+        assert_string_equal(i.image, t->image);
+        assert_string_equal(i.tiers[0].flavor, t->flavor);
+        assert_string_equal(i.tiers[1].volume_type, t->volume_type ? t->volume_type : "");
+        assert_string_equal(i.media.cloud, t->media_cloud ? t->media_cloud : "");
+        assert_int_equal(i.release.kind, t->pocket ? RELEASE_CANARY : RELEASE_IMAGE);
+        assert_int_equal(i.edge.http, t->pocket ? 8080 : 80);
+    }
+}
+
+/* Every row is whole, once, and below a row that is there. */
+static void table_is_whole(void **state)
+{
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+    size_t lines = 0, rows = 0;
+
+    (void)state;
+    for (const IslandRow *row = island_rows; row->path; row++, rows++) {
+        const char *dot = strrchr(row->path, '.');
+        bool parent = !dot;
+
+        assert_non_null(row->type);
+        assert_non_null(row->allowed);
+        assert_non_null(row->read);
+        assert_true(ends_with(row->sentence, "."));
+        for (const IslandRow *other = island_rows; other->path; other++) {
+            assert_true(other == row || !streq(other->path, row->path));
+            parent = parent || (strlen(other->path) == (size_t)(dot - row->path) &&
+                                starts_with(row->path, other->path));
+        }
+        assert_true(parent);
+    }
+    island_reference(&text);
+    for (const char *p = text.p; *p; p++)
+        lines += *p == '\n';
+    assert_int_equal(lines, rows + 2);
+    assert_non_null(strstr(text.p, "| `servers.*.volume.size` | a size with its unit | (must be "
+                                   "given) | whole GB, such as 50GB |"));
+    assert_non_null(strstr(text.p, "| `media.container` | a container's name | NAME-media |"));
+}
+
+static void role_facts(void **state)
+{
+    Role role;
+
+    (void)state;
+    for (int r = 0; r < ROLES; r++) {
+        const RoleRow *row = &role_rows[r];
+
+        assert_true(role_parse(row->name, &role));
+        assert_int_equal(role, r);
+        assert_string_equal(role_names()[r], row->name);
+        assert_non_null(row->user);
+        assert_true(row->ready == !row->instead);
+        /* Whom nobody may reach needs no port, and the other way round. */
+        assert_true(!row->port == !row->clients);
+        assert_false(row->required && !row->ready);
+    }
+    assert_null(role_names()[ROLES]);
+    assert_false(role_parse("wed", &role));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(minimal),        cmocka_unit_test(everything),
+        cmocka_unit_test(refusals),       cmocka_unit_test(empty_and_other_files),
+        cmocka_unit_test(from_a_file),    cmocka_unit_test(template_is_right),
+        cmocka_unit_test(table_is_whole), cmocka_unit_test(role_facts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,494 @@
+/* The engine: the whole plan of an empty cloud, what comes next in half-done ones, and what it
+ * refuses. */
+#include "paper.h"
+
+static void assert_next(const Goal *g, const World *w, const char *expected)
+{
+    _cleanup_(next_clear) Next n = {0};
+    _cleanup_free_ char *text = NULL;
+
+    paper_next(g, w, &n);
+    text = paper_text(&n);
+    assert_string_equal(text, expected);
+}
+
+static void assert_plan(const Goal *g, const World *w, const char *const *lines, size_t n)
+{
+    _cleanup_(steps_clear) Steps steps = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    if (plan_make(g, w, NOW, &steps, &err) < 0)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < steps.len; i++) {
+        _cleanup_(buf_clear) Buf line = BUF_INIT(BUF_MAX_LINE);
+
+        plan_line(g, &steps.items[i], &line);
+        if (i >= n || !streq(line.p, lines[i]))
+            fail_msg("line %zu\n  is:     \"%s\"\n  wanted: \"%s\"", i, line.p,
+                     i < n ? lines[i] : "nothing");
+    }
+    assert_int_equal(steps.len, n);
+}
+
+static const char *const from_nothing[] = {
+    "  + network main                                              not there",
+    "  + router main                                               not there",
+    "  + security group web        3 rules                         not there",
+    "  + security group db         2 rules                         not there",
+    "  + floating IP main                                          not there",
+    "  + server group web          soft-anti-affinity              not there",
+    "  + server group db           soft-anti-affinity              not there",
+    "  + volume db.0               50 GB, nvme                     not there",
+    "  + container vault           reef-vault                      not there",
+    "  + subnet main               10.77.0.0/24                    not there",
+    "  ~ security group web        add rules                       rules missing: in tcp 3000 "
+    "group:web; in tcp 80 0.0.0.0/0; in tcp 80 ::/0",
+    "  ~ security group db         add rules                       rules missing: in tcp 5432 "
+    "group:web; in tcp 6379 group:web",
+    "  + user media                role media                      not there",
+    "  + container boot            reef-boot                       not there",
+    "  + container mail            reef-mail                       not there",
+    "  + router interface main     10.77.0.1                       not there",
+    "  + port web.0                group web                       not there",
+    "  + port db.0                 group db                        not there",
+    "  ~ user media                grant role                      role missing: media",
+    "  + container media           reef-media                      not there",
+    "  ~ router interface main     attach                          not on the router yet",
+    "  ~ floating IP main          attach                          on no port, to be on port web.0",
+    "  + server web.0              small, debian-12                not there",
+    "  + server db.0               big, debian-12, volume db.0     not there",
+    "  ~ host web.0                send settings                   no settings sent yet",
+    "  ~ host db.0                 send settings                   no settings sent yet",
+};
+
+static void empty_world(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_world();
+
+    (void)state;
+    assert_plan(&g, &w, from_nothing, ARRAY_LEN(from_nothing));
+}
+
+static void nothing_after_all(void **state)
+{
+    static const char *const texts[] = {paper_two_tiers, paper_more};
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+        _cleanup_(goal_clear) Goal g = paper_goal(texts[k]);
+        _cleanup_(world_clear) World w = paper_built(&g);
+
+        assert_next(&g, &w, "");
+        assert_plan(&g, &w, NULL, 0);
+    }
+}
+
+/* What one thing that is missing, odd or under way leads to, in an island that is all right
+ * otherwise. */
+static const struct {
+    ResourceKind kind;
+    const char *key;
+    const char *attr, *value; /* JSON; attr NULL: it is removed; "status": its status */
+    const char *next;
+} odd[] = {
+    {RESOURCE_ROUTER, "main", NULL, NULL, "create router main"},
+    {RESOURCE_INTERFACE, "main", NULL, NULL, "create interface main"},
+    {RESOURCE_INTERFACE, "main", "router", "\"\"", "attach interface main"},
+    {RESOURCE_INTERFACE, "main", "router", "\"r-9\"",
+     "stuck interface main: it hangs on the router r-9, which is not the island's"},
+    {RESOURCE_FLOATING_IP, "main", NULL, NULL, "create ip main"},
+    {RESOURCE_FLOATING_IP, "main", "port", "\"\"", "attach ip main"},
+    {RESOURCE_FLOATING_IP, "main", "port", "\"port-9\"", "attach ip main"},
+    {RESOURCE_FLOATING_IP, "main", "external", "\"net-9\"",
+     "stuck ip main: external is net-9, the island file makes it net-1, and changing it is not "
+     "built yet: put it back as it was; a new value needs a new island"},
+    {RESOURCE_SUBNET, "main", "cidr", "\"10.0.0.0/24\"",
+     "stuck subnet main: cidr is 10.0.0.0/24, the island file makes it 10.77.0.0/24, and changing "
+     "it is not built yet: put it back as it was; a new value needs a new island"},
+    {RESOURCE_GROUP, "db", "rules", "[]", "rules group db"},
+    {RESOURCE_GROUP, "db", "rules",
+     "[\"in tcp 22 0.0.0.0/0\",\"in tcp 5432 group:web\",\"in tcp 6379 group:web\"]",
+     "unrule group db in tcp 22 0.0.0.0/0"},
+    {RESOURCE_GROUP, "db", "rules", "[\"in tcp 1 ::/0\",\"in tcp 6379 group:web\"]",
+     "rules group db; unrule group db in tcp 1 ::/0"},
+    {RESOURCE_PORT, "web.0", "groups", "[\"default\"]",
+     "stuck port web.0: groups is [\"default\"], the island file makes it [\"web\"], and changing "
+     "it "
+     "is not built yet: set the port's security groups with `openstack port set`"},
+    {RESOURCE_SERVER_GROUP, "db", NULL, NULL, "create servergroup db"},
+    {RESOURCE_USER, "media", "roles", "[\"reader\"]", "grant user media media"},
+    {RESOURCE_CONTAINER, "media", "read", "[\".r:*\",\".rlistings\"]", "change container media"},
+    {RESOURCE_CONTAINER, "media", "write", "[]", "change container media"},
+    {RESOURCE_CONTAINER, "mail", "temp_url", "false", "change container mail"},
+    {RESOURCE_CONTAINER, "vault", "versions", "false", "change container vault"},
+    /* Volumes. */
+    {RESOURCE_VOLUME, "db.0", "size_gb", "60",
+     "stuck volume db.0: size_gb is 60, the island file makes it 50, and changing it is not built "
+     "yet: put the old size back in the island file"},
+    {RESOURCE_VOLUME, "db.0", "type", "\"disk\"",
+     "stuck volume db.0: type is disk, the island file makes it nvme, and changing it is not built "
+     "yet: put the old type back in the island file"},
+    {RESOURCE_VOLUME, "db.0", "status", "creating",
+     "stuck volume db.0: still being created after 1 h; delete volume reef-volume-db-0 in the "
+     "cloud "
+     "and apply again to have it made anew"},
+    {RESOURCE_VOLUME, "db.0", "status", "error", "stuck volume db.0: error"},
+    {RESOURCE_VOLUME, "db.0", "status", "detaching",
+     "wait volume db.0: changing (attaching, detaching or extending)"},
+    /* Servers. */
+    {RESOURCE_SERVER, "web.0", NULL, NULL, "create server web.0"},
+    {RESOURCE_SERVER, "web.0", "flavor", "\"huge\"",
+     "stuck server web.0: flavor is huge, the island file makes it small, and changing it is not "
+     "built yet: put the old flavor back; or delete this server in the cloud and apply again "
+     "(volumes stay)"},
+    /* What it was born from may be gone; that is no reason to touch it. */
+    {RESOURCE_SERVER, "web.0", "image", "\"gone\"", ""},
+    {RESOURCE_SERVER, "web.0", "status", "BUILD",
+     "stuck server web.0: still being built after 1 h; "
+     "delete server reef-web-0 in the cloud and apply "
+     "again to have it made anew (volumes stay)"},
+    {RESOURCE_SERVER, "web.0", "status", "REBOOT",
+     "wait server web.0: changing (the cloud is at work on it)"},
+    {RESOURCE_SERVER, "web.0", "task", "\"deleting\"", "wait server web.0: being deleted"},
+    {RESOURCE_SERVER, "web.0", "status", "ERROR",
+     "stuck server web.0: the cloud says ERROR, and not why"},
+    {RESOURCE_SERVER, "web.0", "status", "SHUTOFF",
+     "stuck server web.0: it is shut off; start it with `openstack server start`"},
+    {RESOURCE_SERVER, "web.0", "status", "VERIFY_RESIZE",
+     "stuck server web.0: somebody resized it; confirm with `openstack server resize confirm`"},
+    {RESOURCE_SERVER, "web.0", "status", "SHELVED_OFFLOADED",
+     "stuck server web.0: somebody paused, suspended, shelved or rescued it; bring it back to "
+     "ACTIVE"},
+    {RESOURCE_SERVER, "db.0", "volumes", "[]",
+     "stuck server db.0: volume db.0 is not attached to it, and attaching is not built yet: attach "
+     "it with `openstack server add volume`, or delete the server in the cloud and apply again "
+     "(volumes stay)"},
+    /* Hosts. */
+    {RESOURCE_HOST, "web.0", "hello", "false",
+     "stuck host web.0: still booting after 1 h; delete server reef-web-0 in the cloud and apply "
+     "again to have it made anew (volumes stay)"},
+    {RESOURCE_HOST, "web.0", "sent", "0", "send host web.0"},
+    {RESOURCE_HOST, "web.0", "sent_spec", "\"0123456789abcdef\"", "send host web.0"},
+    {RESOURCE_HOST, "web.0", "seen", "0", "wait host web.0: taking its settings"},
+    {RESOURCE_HOST, "web.0", "state", "\"starting\"", "wait host web.0: starting services"},
+    {RESOURCE_HOST, "web.0", "state", "\"\"", "wait host web.0: starting services"},
+    {RESOURCE_HOST, "web.0", "state", "\"failed\"",
+     "stuck host web.0: its services did not become healthy"},
+    {RESOURCE_HOST, "web.0", "state", "\"refused\"",
+     "stuck host web.0: its services were refused by the host"},
+};
+
+static void one_thing_odd(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(odd); k++) {
+        _cleanup_(world_clear) World w = paper_built(&g);
+        _cleanup_(next_clear) Next n = {0};
+        _cleanup_free_ char *text = NULL;
+
+        if (!odd[k].attr) {
+            paper_remove(&w, odd[k].kind, odd[k].key);
+            if (odd[k].kind == RESOURCE_SERVER)
+                paper_remove(&w, RESOURCE_HOST, odd[k].key);
+        } else if (streq(odd[k].attr, "status")) {
+            paper_status(&w, odd[k].kind, odd[k].key, odd[k].value);
+        } else {
+            json_t *value = json_loads(odd[k].value, JSON_DECODE_ANY, NULL);
+
+            assert_non_null(value);
+            paper_attr(&w, odd[k].kind, odd[k].key, odd[k].attr, value);
+        }
+        paper_next(&g, &w, &n);
+        text = paper_text(&n);
+        if (!streq(text, odd[k].next))
+            fail_msg("%s %s %s\n  is:     %s\n  wanted: %s", resource_row(odd[k].kind)->prefix,
+                     odd[k].key, odd[k].attr ? odd[k].attr : "gone", text, odd[k].next);
+    }
+}
+
+/* A fault's words come from the cloud, a deadline from the clock. */
+static void words_and_deadlines(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(next_clear) Next n = {0};
+    _cleanup_(next_clear) Next failed = {0};
+    Resource *server = world_find(&w, RESOURCE_SERVER, "web.0", 0);
+
+    (void)state;
+    paper_status(&w, RESOURCE_SERVER, "web.0", "ERROR");
+    server->fault = xstrdup("No valid host was found.");
+    assert_next(&g, &w, "stuck server web.0: No valid host was found.");
+    paper_status(&w, RESOURCE_SERVER, "web.0", "BUILD");
+    server->created_at = NOW - MINUTE;
+    paper_next(&g, &w, &n);
+    assert_int_equal(n.waits.len, 1);
+    assert_string_equal(n.waits.items[0].what, "being built");
+    assert_int_equal(n.waits.items[0].since, NOW - MINUTE);
+    assert_int_equal(n.waits.items[0].deadline, NOW + 29 * MINUTE);
+    paper_status(&w, RESOURCE_SERVER, "web.0", "ACTIVE");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "report", json_string("web.0/n/out/00000001-failed"));
+    paper_next(&g, &w, &failed);
+    assert_int_equal(failed.stucks.items[0].err_kind, ERR_HEALTH);
+    assert_string_equal(failed.stucks.items[0].report, "web.0/n/out/00000001-failed");
+}
+
+/* Nothing to do, nothing to wait for, and yet not done. */
+static void dead_end(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    /* Somebody else's server has the volume. */
+    paper_remove(&w, RESOURCE_SERVER, "db.0");
+    paper_remove(&w, RESOURCE_HOST, "db.0");
+    assert_next(&g, &w, "stuck host db.0: its server is not there");
+}
+
+static const char *const to_nothing[] = {
+    "  - server web.0                                              the island is destroyed",
+    "  - server db.0                                               the island is destroyed",
+    "  - user media                                                the island is destroyed",
+    "  ~ floating IP main          detach                          its port goes",
+    "  - container boot                                            the island is destroyed",
+    "  ~ container mail            empty                           before it is deleted",
+    "  - server group web                                          the island is destroyed",
+    "  - server group db                                           the island is destroyed",
+    "  - port web.0                                                the island is destroyed",
+    "  - port db.0                                                 the island is destroyed",
+    "  ~ router interface main     detach                          before it is deleted",
+    "  - container mail                                            the island is destroyed",
+    "  - router interface main                                     the island is destroyed",
+    "  - security group web                                        the island is destroyed",
+    "  - security group db                                         the island is destroyed",
+    "  - router main                                               the island is destroyed",
+    "  - subnet main                                               the island is destroyed",
+    "  - network main                                              the island is destroyed",
+};
+static const char *const to_nothing_at_all[] = {
+    "  - server web.0                                              the island is destroyed",
+    "  - server db.0                                               the island is destroyed",
+    "  ~ container media           empty                           before it is deleted; LOSES all "
+    "media in reef-media",
+    "  - user media                                                the island is destroyed",
+    "  ~ floating IP main          detach                          its port goes",
+    "  - container boot                                            the island is destroyed",
+    "  ~ container mail            empty                           before it is deleted",
+    "  - container media                                           the island is destroyed",
+    "  - volume db.0                                               the island is destroyed; LOSES "
+    "50 GB of data",
+    "  - server group web                                          the island is destroyed",
+    "  - server group db                                           the island is destroyed",
+    "  - floating IP main                                          the island is destroyed; LOSES "
+    "the address 203.0.113.7",
+    "  - port web.0                                                the island is destroyed",
+    "  - port db.0                                                 the island is destroyed",
+    "  ~ router interface main     detach                          before it is deleted",
+    "  - container mail                                            the island is destroyed",
+    "  - router interface main                                     the island is destroyed",
+    "  - security group web                                        the island is destroyed",
+    "  - security group db                                         the island is destroyed",
+    "  - router main                                               the island is destroyed",
+    "  ~ container vault           empty                           before it is deleted; LOSES the "
+    "island's secrets",
+    "  - subnet main                                               the island is destroyed",
+    "  - container vault                                           the island is destroyed",
+    "  - network main                                              the island is destroyed",
+};
+
+static void destroy(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_attr(&w, RESOURCE_FLOATING_IP, "main", "address", json_string("203.0.113.7"));
+    world_find(&w, RESOURCE_CONTAINER, "media", 0)->used = true;
+    world_find(&w, RESOURCE_CONTAINER, "vault", 0)->used = true;
+    world_find(&w, RESOURCE_CONTAINER, "mail", 0)->used = true;
+    g.destroy = true;
+    assert_plan(&g, &w, to_nothing, ARRAY_LEN(to_nothing));
+    g.data = true;
+    assert_plan(&g, &w, to_nothing_at_all, ARRAY_LEN(to_nothing_at_all));
+}
+
+/* What a file no longer names goes; but data stay until somebody says so. */
+static void fewer(void **state)
+{
+    _cleanup_(goal_clear) Goal more = paper_goal(paper_more), g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&more);
+    _cleanup_(steps_clear) Steps steps = {0}, all = {0};
+    bool volume = false;
+
+    (void)state;
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+    for (size_t i = 0; i < steps.len; i++) {
+        plan_predict(&g, &w, &steps.items[i]);
+        assert_false(steps.items[i].kind == RESOURCE_VOLUME);
+        assert_null(steps.items[i].loss);
+    }
+    assert_next(&g, &w, "");
+    assert_null(world_find(&w, RESOURCE_SERVER, "web.1", 0));
+    assert_null(world_find(&w, RESOURCE_PORT, "jobs.1", 0));
+    assert_null(world_find(&w, RESOURCE_GROUP, "jobs", 0));
+    assert_null(world_find(&w, RESOURCE_SERVER_GROUP, "jobs", 0));
+    assert_non_null(world_find(&w, RESOURCE_VOLUME, "jobs.0", 0));
+    g.data = true;
+    assert_int_equal(plan_make(&g, &w, NOW, &all, NULL), 0);
+    for (size_t i = 0; i < all.len; i++) {
+        volume = volume || all.items[i].kind == RESOURCE_VOLUME;
+        assert_string_equal(all.items[i].loss, "1 GB of data");
+    }
+    assert_true(volume);
+    assert_int_equal(all.len, 2);
+}
+
+static Resource *second_network(World *w, const char *id, Msec created_at)
+{
+    Resource r = resource_copy(world_find(w, RESOURCE_NETWORK, "main", 0));
+
+    free(r.id);
+    r.id = xstrdup(id);
+    r.created_at = created_at;
+    return world_add(w, r);
+}
+
+static void duplicates(void **state)
+{
+    static const struct {
+        const char *id;
+        Msec created_at, run_started;
+        bool used;
+        const char *removed; /* id; NULL: ambiguous */
+    } rows[] = {
+        {"z", NOW - MINUTE, NOW - 2 * MINUTE, false, "z"},
+        /* Used, older than this run, of no known age, no run. */
+        {"z", NOW - MINUTE, NOW - 2 * MINUTE, true, NULL},
+        {"z", NOW - MINUTE, NOW - 30 * SECOND, false, NULL},
+        {"z", NOW - MINUTE, 0, false, NULL},
+        /* In the same moment the lower id stays: but both are older than the run. */
+        {"a", NOW - HOUR, NOW - 2 * MINUTE, false, NULL},
+    };
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(world_clear) World w = paper_built(&g);
+        _cleanup_(next_clear) Next n = {0};
+        _cleanup_(err_clear) Err err = {0};
+
+        g.run_started = rows[k].run_started;
+        second_network(&w, rows[k].id, rows[k].created_at)->used = rows[k].used;
+        if (!rows[k].removed) {
+            assert_int_equal(plan_next(&g, &w, NOW, &n, &err), -ERR_AMBIGUOUS);
+            continue;
+        }
+        assert_int_equal(plan_next(&g, &w, NOW, &n, &err), 0);
+        assert_int_equal(n.steps.len, 1);
+        assert_int_equal(n.steps.items[0].verb, KIND_DELETE);
+        assert_string_equal(n.steps.items[0].id, rows[k].removed);
+        plan_predict(&g, &w, &n.steps.items[0]);
+        assert_non_null(world_find_id(&w, RESOURCE_NETWORK, "id-network-main"));
+        assert_next(&g, &w, "");
+    }
+}
+
+static void ambiguity_in_words(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_(next_clear) Next n = {0};
+    _cleanup_(steps_clear) Steps steps = {0};
+
+    (void)state;
+    second_network(&w, "z", NOW - MINUTE)->used = true;
+    assert_int_equal(plan_next(&g, &w, NOW, &n, &err), -ERR_AMBIGUOUS);
+    assert_string_equal(err.text,
+                        "two of the cloud's objects claim to be the network main: id-network-main "
+                        "(created 2025-11-24T15:00:00Z) and z (created 2025-11-24T15:59:00Z, in "
+                        "use)");
+    assert_string_equal(err.hint,
+                        "look at both, delete the one that is not needed, then run this again");
+    /* To take the island down there is nothing to choose. */
+    g.destroy = true;
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, &err), 0);
+    for (size_t i = 0; i < steps.len; i++)
+        plan_predict(&g, &w, &steps.items[i]);
+    assert_null(world_find(&w, RESOURCE_NETWORK, "main", 0));
+}
+
+static void generations(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    Resource second = resource_copy(world_find(&w, RESOURCE_SERVER, "web.0", 0));
+    Resource host = resource_copy(world_find(&w, RESOURCE_HOST, "web.0", 0));
+    _cleanup_(next_clear) Next n = {0};
+
+    (void)state;
+    second.generation = host.generation = 2;
+    free(second.id);
+    second.id = xstrdup("second");
+    free(second.status);
+    second.status = xstrdup("REBOOT");
+    (void)world_add(&w, second);
+    (void)world_add(&w, host);
+    /* The older one stays until the newer can stand in. */
+    assert_next(&g, &w, "wait server web.0: changing (the cloud is at work on it)");
+    paper_status(&w, RESOURCE_SERVER, "web.0", "ACTIVE");
+    paper_next(&g, &w, &n);
+    assert_int_equal(n.steps.len, 1);
+    assert_int_equal(n.steps.items[0].generation, 1);
+    assert_string_equal(n.steps.items[0].id, "id-server-web.0");
+    assert_string_equal(n.steps.items[0].reason, "a later generation stands in for it");
+}
+
+static void as_json(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(steps_clear) Steps steps = {0};
+    _cleanup_json_ json_t *j = NULL;
+    _cleanup_free_ char *text = NULL;
+
+    (void)state;
+    paper_remove(&w, RESOURCE_SERVER, "web.0");
+    paper_remove(&w, RESOURCE_HOST, "web.0");
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+    assert_int_equal(steps.len, 2);
+    j = plan_step_json_new(&g, &steps.items[0]);
+    text = json_text_new(j);
+    assert_string_equal(text, "{\"action\":\"create\",\"downtime_s\":0,\"generation\":1,\"key\":"
+                              "\"web.0\",\"kind\":\"server\",\"reason\":\"not there\",\"verb\":"
+                              "\"create\",\"what\":\"small, debian-12\"}");
+    assert_true(plan_has(&steps, &steps.items[1]));
+    steps.items[1].generation = 2;
+    Step other = steps.items[0];
+    other.verb = KIND_DELETE;
+    assert_false(plan_has(&steps, &other));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(empty_world),
+        cmocka_unit_test(nothing_after_all),
+        cmocka_unit_test(one_thing_odd),
+        cmocka_unit_test(words_and_deadlines),
+        cmocka_unit_test(dead_end),
+        cmocka_unit_test(destroy),
+        cmocka_unit_test(fewer),
+        cmocka_unit_test(duplicates),
+        cmocka_unit_test(ambiguity_in_words),
+        cmocka_unit_test(generations),
+        cmocka_unit_test(as_json),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

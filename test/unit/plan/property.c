@@ -1,0 +1,265 @@
+/* Some thousand half-made, half-removed islands: whatever the world is, doing what next says, in
+ * any order and in any portions, ends; does only what the plan had; and leaves what must stay. */
+#include "paper.h"
+
+#define WORLDS 3000
+#define TURNS 400
+
+/* xorshift64*: a failing world is told by its seed. */
+static uint64_t rng;
+static uint32_t below(uint32_t n)
+{
+    rng ^= rng >> 12;
+    rng ^= rng << 25;
+    rng ^= rng >> 27;
+    return (uint32_t)((rng * 0x2545F4914F6CDD1DULL) >> 33) % n;
+}
+
+static uint64_t seed; /* of the world under test */
+#define CHECK(c)                                                                                   \
+    do {                                                                                           \
+        if (!(c))                                                                                  \
+            fail_msg("seed %llu: %s", (unsigned long long)seed, #c);                               \
+    } while (0)
+
+static void drop(World *w, size_t at)
+{
+    resource_clear(&w->items.items[at]);
+    vec_remove(&w->items, at);
+}
+
+static void set(Resource *r, const char *attr, json_t *value)
+{
+    json_object_set_new(r->attrs, attr, value);
+}
+
+static void set_status(Resource *r, const char *status)
+{
+    free(r->status);
+    r->status = xstrdup(status);
+}
+
+static void spoil_server(Resource *r)
+{
+    static const char *const states[] = {"BUILD", "REBOOT", "ACTIVE", "ACTIVE"};
+
+    r->created_at = NOW;
+    set_status(r, states[below(ARRAY_LEN(states))]);
+    if (below(6) == 0)
+        set(r, "task", json_string("deleting"));
+}
+
+static void spoil_host(Resource *r)
+{
+    static const char *const states[] = {"", "starting", "healthy"};
+
+    r->created_at = NOW;
+    set(r, "hello", json_boolean(below(3) > 0));
+    set(r, "sent", json_integer(below(2)));
+    set(r, "seen", json_integer(below(2)));
+    set(r, "state", json_string(states[below(3)]));
+    if (below(3) == 0)
+        set(r, "sent_spec", json_string("0000000000000000"));
+}
+
+static void spoil_rules(Resource *r)
+{
+    json_t *rules = json_object_get(r->attrs, "rules");
+
+    if (json_array_size(rules) && below(2))
+        json_array_remove(rules, below((uint32_t)json_array_size(rules)));
+    if (below(2))
+        json_array_append_new(rules, json_string("in tcp 22 0.0.0.0/0"));
+    if (below(4) == 0)
+        json_array_append_new(rules, json_string("in tcp 9 group:jobs"));
+}
+
+/* Something that can be put right, or goes by itself. */
+static void spoil(Resource *r)
+{
+    static const char *const volumes[] = {"creating", "attaching", "detaching", "deleting"};
+
+    switch (r->kind) {
+    case RESOURCE_GROUP:
+        spoil_rules(r);
+        break;
+    case RESOURCE_INTERFACE:
+        set(r, "router", json_string(""));
+        break;
+    case RESOURCE_FLOATING_IP:
+        set(r, "port", json_string(below(2) ? "" : "port-of-nobody"));
+        break;
+    case RESOURCE_VOLUME:
+        r->created_at = NOW;
+        set_status(r, volumes[below(ARRAY_LEN(volumes))]);
+        break;
+    case RESOURCE_USER:
+        set(r, "roles", json_array());
+        break;
+    case RESOURCE_CONTAINER:
+        set(r, "read", json_make_new("[s]", ".r:*,.rlistings"));
+        r->used = below(2);
+        break;
+    case RESOURCE_SERVER:
+        spoil_server(r);
+        break;
+    case RESOURCE_HOST:
+        spoil_host(r);
+        break;
+    default:
+        break;
+    }
+}
+
+/* A host is there if and only if its server is, and a volume that no server has is available. */
+static void make_sane(World *w)
+{
+    for (size_t i = w->items.len; i-- > 0;) {
+        Resource *r = &w->items.items[i];
+
+        if (r->kind == RESOURCE_HOST && !world_find(w, RESOURCE_SERVER, r->key, 0)) {
+            drop(w, i);
+        } else if (r->kind == RESOURCE_VOLUME && !world_find(w, RESOURCE_SERVER, r->key, 0)) {
+            set(r, "server", json_string(""));
+            if (streq(r->status, "in-use"))
+                set_status(r, "available");
+        }
+    }
+}
+
+static World random_world(const Goal *from)
+{
+    World w = paper_built(from);
+    uint32_t gone = below(100), odd = below(60);
+
+    for (size_t i = w.items.len; i-- > 0;) {
+        if (below(100) < gone && w.items.items[i].kind != RESOURCE_HOST)
+            drop(&w, i);
+        else if (below(100) < odd)
+            spoil(&w.items.items[i]);
+    }
+    make_sane(&w);
+    return w;
+}
+
+static bool is_wanted(const Goal *g, const Resource *r)
+{
+    return !g->destroy && goal_find(g, r->kind, r->key);
+}
+
+static void check_step(const Goal *g, const World *w, const Steps *plan, const Step *s)
+{
+    bool found = false;
+
+    CHECK(plan_has(plan, s));
+    for (size_t i = 0; i < w->items.len; i++) {
+        const Resource *r = &w->items.items[i];
+
+        if (r->kind != s->kind || !streq(r->key, s->key))
+            continue;
+        found = true;
+        if (s->verb != KIND_DELETE && s->verb != KIND_EMPTY)
+            continue;
+        /* Nothing that is wanted, and no data unless it was said. */
+        CHECK(!is_wanted(g, r));
+        CHECK(g->data || !island_protects(r->kind, r->key));
+        CHECK(streq(r->id, s->id));
+    }
+    CHECK(found == (s->verb != KIND_CREATE));
+    CHECK(s->verb != KIND_CREATE || is_wanted(g, &(Resource){.kind = s->kind, .key = s->key}));
+}
+
+/* Some of the steps, in any order: at least one. */
+static void do_some(const Goal *g, World *w, const Steps *plan, const Steps *steps)
+{
+    size_t *order = xcalloc(steps->len, sizeof *order);
+    size_t n = 1 + below((uint32_t)steps->len);
+
+    for (size_t i = 0; i < steps->len; i++) {
+        size_t k = below((uint32_t)i + 1);
+
+        order[i] = order[k];
+        order[k] = i;
+    }
+    for (size_t i = 0; i < steps->len; i++)
+        check_step(g, w, plan, &steps->items[i]);
+    for (size_t i = 0; i < n; i++)
+        plan_predict(g, w, &steps->items[order[i]]);
+    /* Each thing has an id of its own, as in a cloud. */
+    for (size_t i = 0; i < w->items.len; i++) {
+        static unsigned next_id;
+        Resource *r = &w->items.items[i];
+
+        if (streq(r->id, "?")) {
+            free(r->id);
+            r->id = xasprintf("new-%u", next_id++);
+        }
+    }
+    free(order);
+}
+
+static void check_end(const Goal *g, const World *before, const World *w)
+{
+    for (size_t i = 0; !g->destroy && i < g->want.len; i++)
+        CHECK(world_find(w, g->want.items[i].kind, g->want.items[i].key, 0));
+    for (size_t i = 0; i < w->items.len; i++)
+        CHECK(is_wanted(g, &w->items.items[i]) ||
+              island_protects(w->items.items[i].kind, w->items.items[i].key));
+    for (size_t i = 0; !g->data && i < before->items.len; i++) {
+        const Resource *r = &before->items.items[i];
+
+        CHECK(!island_protects(r->kind, r->key) || streq(r->status, "deleting") ||
+              world_find_id(w, r->kind, r->id));
+    }
+}
+
+static void converges(const Goal *g, const Goal *from)
+{
+    _cleanup_(world_clear) World w = random_world(from), before = world_copy(&w);
+    _cleanup_(steps_clear) Steps plan = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    if (plan_make(g, &w, NOW, &plan, &err) < 0)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, err.text);
+    for (int turn = 0; turn < TURNS; turn++) {
+        _cleanup_(next_clear) Next n = {0};
+
+        paper_next(g, &w, &n);
+        if (n.stucks.len)
+            fail_msg("seed %llu: %s %s: %s", (unsigned long long)seed,
+                     resource_row(n.stucks.items[0].kind)->prefix, n.stucks.items[0].key,
+                     n.stucks.items[0].why);
+        if (!n.steps.len && !n.waits.len) {
+            check_end(g, &before, &w);
+            return;
+        }
+        if (n.steps.len)
+            do_some(g, &w, &plan, &n.steps);
+        /* Time passes now and then, and always when there is nothing else to do. */
+        if (!n.steps.len || below(3) == 0)
+            plan_settle(&w);
+    }
+    fail_msg("seed %llu: it does not end", (unsigned long long)seed);
+}
+
+static void any_world(void **state)
+{
+    _cleanup_(goal_clear) Goal two = paper_goal(paper_two_tiers), more = paper_goal(paper_more);
+
+    (void)state;
+    for (seed = 1; seed <= WORLDS; seed++) {
+        Goal g = seed % 2 ? two : more;
+
+        rng = seed * 0x9E3779B97F4A7C15ULL;
+        g.destroy = below(4) == 0;
+        g.data = below(3) == 0;
+        converges(&g, below(2) ? &two : &more);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_world)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
