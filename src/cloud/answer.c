@@ -131,8 +131,9 @@ static void redact(Buf *words, json_t *request)
     size_t i;
 
     if (json_is_array(request)) {
-        json_array_foreach (request, i, value)
+        json_array_foreach (request, i, value) {
             redact(words, value);
+        }
         return;
     }
     json_object_foreach (request, key, value) {
@@ -246,6 +247,10 @@ int answer_error(const Answer *a, json_t *request, Err *err)
     else
         words_of_text(a, &words);
     redact(&words, request);
+    /* Onto one line, and nothing that moves a terminal's cursor. */
+    for (size_t i = 0; i < words.len; i++)
+        if (iscntrl((unsigned char)words.p[i]))
+            words.p[i] = ' ';
     if (words.len > MAX_WORDS) {
         buf_truncate(&words, MAX_WORDS);
         buf_str(&words, "...");
@@ -271,8 +276,9 @@ void answer_wipe(json_t *j)
     size_t i;
 
     if (json_is_array(j)) {
-        json_array_foreach (j, i, value)
+        json_array_foreach (j, i, value) {
             answer_wipe(value);
+        }
         return;
     }
     json_object_foreach (j, key, value) {

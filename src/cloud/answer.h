@@ -30,7 +30,7 @@ typedef enum RetryWhat { RETRY_NO, RETRY_WAIT, RETRY_LOGIN } RetryWhat;
 typedef struct RetryCase {
     CallKind kind;
     CloudService service;
-    int status;              /* 0: no answer, or none that could be read; then `failure` */
+    int status; /* 0: no answer, or none that could be read; then `failure` */
     ErrKind failure;
     bool sent;               /* the request may have reached the server */
     const char *retry_after; /* the header or NULL */
@@ -43,17 +43,25 @@ typedef struct RetryCase {
 typedef struct Retry {
     RetryWhat what;
     Msec wait_ms;
-    bool unknown_effect; /* a create that may have happened */
+    bool unknown_effect; /* no read, and it may have happened */
 } Retry;
 #define RETRY_TRIES 6
 #define RETRY_BUDGET MINUTE
 Retry answer_retry(const RetryCase *c);
 
-/* One page of a list: its items (borrowed from `page`), and the URL of the next one (to be freed;
- * NULL if this was the last), made from `url`, whose scheme, host and path are kept: proxies leak
- * wrong ones. ERR_CORRUPT if the list is not in the answer or says that it was cut short. */
-int answer_page(CloudService s, const char *plural, const char *url, const json_t *page,
-                json_t **ret_items, char **ret_next_url, Err *err) _must_check_;
+/* One page of a list. */
+typedef struct AnswerPage {
+    CloudService service;
+    const char *plural, *url; /* as asked for */
+    const json_t *json;
+    size_t before; /* items on earlier pages */
+    int64_t total; /* objects in the container, as Swift counts them; -1: not told */
+} AnswerPage;
+/* Its items (borrowed from the page), and the URL of the next one (to be freed; NULL if this was
+ * the last), made from this one's, whose scheme, host and path are kept: proxies leak wrong ones.
+ * ERR_CORRUPT if the list is not in the answer or says that it was cut short. */
+int answer_page(const AnswerPage *p, json_t **ret_items, char **ret_next_url,
+                Err *err) _must_check_;
 /* The URL of a list's first page: with the page size where the service has a small default or no
  * word for "there is more". To be freed. */
 char *answer_first_url(CloudService s, const char *plural, const char *base, const char *path);

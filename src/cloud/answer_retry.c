@@ -67,16 +67,17 @@ Retry answer_retry(const RetryCase *c)
     Effect effect = effect_of(c, told);
     if (effect == EFFECT_FINAL)
         return (Retry){0};
-    if (effect == EFFECT_UNKNOWN && c->kind == CALL_CREATE)
+    bool unknown = effect == EFFECT_UNKNOWN && c->kind != CALL_READ;
+    if (unknown && c->kind == CALL_CREATE)
         return (Retry){.unknown_effect = true};
     int most = c->status == 0 && c->failure == ERR_CORRUPT ? CORRUPT_TRIES : RETRY_TRIES;
     if (c->tries >= most || (c->status == 0 && c->failure == ERR_INTERRUPTED))
-        return (Retry){0};
+        return (Retry){.unknown_effect = unknown};
     /* A little more than told, so that not all come at the same moment. */
     wait = told ? wait + (Msec)(c->random % 250) : backoff(c->tries, c->random);
     if (c->spent_ms + wait > RETRY_BUDGET)
-        return (Retry){0};
-    return (Retry){.what = RETRY_WAIT, .wait_ms = wait};
+        return (Retry){.unknown_effect = unknown};
+    return (Retry){.what = RETRY_WAIT, .wait_ms = wait, .unknown_effect = unknown};
 }
 
 /* Pages */
@@ -161,24 +162,27 @@ static const char *next_link(CloudService s, const char *plural, const json_t *p
         return json_str(page, "links.next");
     if (s == CLOUD_IMAGE)
         return json_str(page, "next");
-    json_array_foreach (json_object_get(page, key), i, link)
+    json_array_foreach (json_object_get(page, key), i, link) {
         if (streq(json_str(link, "rel"), "next"))
             return json_str(link, "href");
+    }
     return NULL;
 }
 
-/* Swift says nothing: a full page means that there may be more. */
-static char *next_by_marker(const char *url, const json_t *items)
+/* Swift says nothing: there may be more behind a full page, or behind a short one (some stores cut
+ * at less than was asked for) while the container counts more objects than were listed. */
+static char *next_by_marker(const AnswerPage *p, const json_t *items)
 {
     size_t n = json_array_size(items);
     const json_t *last = n ? json_array_get(items, n - 1) : NULL;
     const char *name = json_str(last, "name");
     _cleanup_(buf_clear) Buf quoted = BUF_INIT(BUF_MAX_LINE);
+    bool full = (int64_t)n >= query_int(p->url, "limit");
 
-    if (!name || (int64_t)n < query_int(url, "limit"))
+    if (!name || (!full && p->total <= (int64_t)(p->before + n)))
         return NULL;
     buf_url_quote(&quoted, name, NULL);
-    return with_parameter(url, "marker", quoted.p);
+    return with_parameter(p->url, "marker", quoted.p);
 }
 
 static char *next_by_offset(const char *url, const json_t *items)
@@ -192,36 +196,43 @@ static char *next_by_offset(const char *url, const json_t *items)
     return with_parameter(url, "offset", offset);
 }
 
-int answer_page(CloudService s, const char *plural, const char *url, const json_t *page,
-                json_t **ret_items, char **ret_next_url, Err *err)
+/* The next page by a link; NULL if there is none. */
+static int next_by_link(const AnswerPage *p, char **ret, Err *err)
 {
-    json_t *items = *plural ? json_object_get(page, plural) : (json_t *)(uintptr_t)page;
+    const char *link = next_link(p->service, p->plural, p->json);
+    const char *query = link ? strchr(link, '?') : NULL;
+    const char *who = answer_service_name(p->service);
+
+    if (link && !query)
+        return err_set(err, ERR_CORRUPT, "the %s names a next page of `%s` that can't be asked for",
+                       who, p->plural);
+    if (!link && json_bool(p->json, "truncated", false))
+        return err_set(err, ERR_CORRUPT, "the %s cut the list `%s` short", who, p->plural);
+    *ret = link ? with_query(p->url, query + 1) : NULL;
+    return 0;
+}
+
+int answer_page(const AnswerPage *p, json_t **ret_items, char **ret_next_url, Err *err)
+{
+    json_t *items = *p->plural ? json_object_get(p->json, p->plural) : (json_t *)(uintptr_t)p->json;
     char *next = NULL;
+    int r = 0;
 
     if (!json_is_array(items))
         return err_set(err, ERR_CORRUPT, "the answer of the %s has no list `%s`",
-                       answer_service_name(s), plural);
-    if (!*plural) {
-        next = next_by_marker(url, items);
-    } else if (counts_offset(s, plural)) {
-        next = next_by_offset(url, items);
-    } else {
-        const char *link = next_link(s, plural, page);
-        const char *query = link ? strchr(link, '?') : NULL;
-        if (link && !query)
-            return err_set(err, ERR_CORRUPT,
-                           "the %s names a next page of `%s` that can't be asked "
-                           "for",
-                           answer_service_name(s), plural);
-        if (!link && json_bool(page, "truncated", false))
-            return err_set(err, ERR_CORRUPT, "the %s cut the list `%s` short",
-                           answer_service_name(s), plural);
-        next = link ? with_query(url, query + 1) : NULL;
-    }
-    if (next && streq(next, url)) {
+                       answer_service_name(p->service), p->plural);
+    if (!*p->plural)
+        next = next_by_marker(p, items);
+    else if (counts_offset(p->service, p->plural))
+        next = next_by_offset(p->url, items);
+    else
+        r = next_by_link(p, &next, err);
+    if (r < 0)
+        return r;
+    if (next && streq(next, p->url)) {
         free(next);
         return err_set(err, ERR_CORRUPT, "the %s names a page of `%s` as its own next one",
-                       answer_service_name(s), plural);
+                       answer_service_name(p->service), p->plural);
     }
     *ret_items = items;
     *ret_next_url = next;

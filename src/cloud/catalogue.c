@@ -114,8 +114,9 @@ static int not_there(const json_t *catalog, const CloudConfig *c, CloudService s
 
     json_array_foreach (catalog, i, entry) {
         add_once(&types, &seen_types, json_str(entry, "type"));
-        json_array_foreach (json_object_get(entry, "endpoints"), j, e)
+        json_array_foreach (json_object_get(entry, "endpoints"), j, e) {
             add_once(&regions, &seen_regions, json_str(e, "region"));
+        }
     }
     err_set(err, ERR_NOT_FOUND,
             "the cloud %s has no %s%s%s (%s, interface %s); it has %s in the regions %s",
@@ -139,9 +140,10 @@ int catalogue_find(const json_t *catalog, const CloudConfig *c, const char *proj
         region = c->region;
     *ret_region = region;
     for (size_t t = 0; !address && t < ARRAY_LEN(services[s].types) && services[s].types[t]; t++)
-        json_array_foreach (catalog, i, entry)
+        json_array_foreach (catalog, i, entry) {
             if (!address && streq(json_str(entry, "type"), services[s].types[t]))
                 address = address_in(s, entry, c, region, ret_region);
+        }
     if (!address)
         return not_there(catalog, c, s, err);
     *ret_url = with_suffix(s, address, project_id);

@@ -70,9 +70,10 @@ bool cloud_has_role(const Cloud *c, const char *role)
     const json_t *r;
     size_t i;
 
-    json_array_foreach (json_object_get(c->session, "roles"), i, r)
+    json_array_foreach (json_object_get(c->session, "roles"), i, r) {
         if (strcasecmp(json_string_value(r), role) == 0)
             return true;
+    }
     return false;
 }
 

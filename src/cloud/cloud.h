@@ -35,10 +35,10 @@ typedef enum CloudService {
 typedef struct Cloud Cloud;
 
 typedef struct CloudOptions {
-    Http *http;               /* shared by several clouds; borrowed */
-    const char *cache_dir;    /* NULL: no cache */
+    Http *http;            /* shared by several clouds; borrowed */
+    const char *cache_dir; /* NULL: no cache */
     const volatile sig_atomic_t *stop;
-    uint64_t seed;            /* of the jitter */
+    uint64_t seed; /* of the jitter */
 } CloudOptions;
 
 /* Takes the config (moved out of *config). */
@@ -51,7 +51,7 @@ const char *cloud_project_id(const Cloud *c);
 const char *cloud_user_id(const Cloud *c);
 const char *cloud_domain_id(const Cloud *c); /* the user's */
 const char *cloud_domain_name(const Cloud *c);
-const char *cloud_region(const Cloud *c);    /* of the object store's endpoint */
+const char *cloud_region(const Cloud *c); /* of the object store's endpoint */
 bool cloud_has_role(const Cloud *c, const char *role);
 const CloudConfig *cloud_config(const Cloud *c);
 /* Base address with its version suffix and no trailing slash ("http://h:p/v2.0"); ERR_NOT_FOUND
@@ -69,23 +69,25 @@ typedef struct Call {
     json_t *body;       /* owned; or NULL */
     StrList headers;    /* further ones; owned */
     Str raw;            /* body that is not JSON; borrowed */
-    int raw_fd;         /* or a file of raw_size bytes; borrowed */
-    int64_t raw_size;
+    int64_t raw_size;   /* or a file of so many bytes */
+    int raw_fd;         /* borrowed */
+    bool want_text;     /* keep the answer's body as text */
+    bool last_word;     /* made after Ctrl-C as well (one try): what cleans up */
     const char *plural; /* a list: the array's name in the answer ("servers"; "" for a bare array as
                            Swift's): all pages are read and joined. An answer without the array is
                            ERR_CORRUPT: never taken for an empty list */
-    bool want_text;     /* keep the answer's body as text */
     size_t max;         /* bytes of the answer's body; 0: 64 MB. More is ERR_CORRUPT */
     /* Result. */
-    int status;
-    json_t *json;          /* owned: the answer; for a list the joined array */
+    json_t *json; /* owned: the answer; for a list the joined array */
     Buf text;
     StrList reply_headers; /* owned */
-    Err err;               /* kind from the status: 401 AUTH, 403 DENIED or QUOTA, 404 NOT_FOUND, 409
-                              CONFLICT or QUOTA, 413 QUOTA, 429/5xx TEMPORARY, else CONFLICT; text
-                              in the service's own words; request id */
-    bool unknown_effect;
+    /* Kind from the status: 401 AUTH, 403 DENIED or QUOTA, 404 NOT_FOUND, 409 CONFLICT or QUOTA,
+     * 413 QUOTA, 429/5xx TEMPORARY, else CONFLICT; text in the service's own words; request id. */
+    Err err;
+    int status;
     int tries;
+    bool unknown_effect;
+    bool unsure; /* some try of it, not a CALL_READ, may have had its effect though it failed */
 } Call;
 
 /* Performs all, in parallel, logging in first where needed. Each call has its own outcome. A DELETE
@@ -110,8 +112,8 @@ typedef struct SwiftPut {
 int swift_put(Cloud *c, const char *path, const SwiftPut *put, Err *err) _must_check_;
 int swift_delete(Cloud *c, const char *path, Err *err) _must_check_; /* 404 is success */
 /* All names below a prefix: array of {name, hash, bytes, content_type, last_modified}. */
-int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret, Err *err)
-    _must_check_;
+int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret,
+               Err *err) _must_check_;
 /* "https://.../v1/AUTH_x/path?temp_url_sig=..&temp_url_expires=..[&temp_url_prefix=..]": a URL that
  * works until `expires` for `method`. With prefix, `path` is "container/prefix" and the result's
  * path part stops there: the user of the URL puts an object's name before the '?'. To be freed. */

@@ -162,7 +162,7 @@ static int read_tls(const ConfigSource *s, CloudConfig *c, Err *err)
 {
     const char *ca = config_source_value(s, "cacert");
     const char *home = getenv("HOME");
-    bool verify, insecure;
+    bool verify = true, insecure = false;
     int r = read_bool(s, "verify", true, &verify, err);
 
     if (r == 0)

@@ -14,17 +14,17 @@
 typedef enum AuthType { AUTH_PASSWORD, AUTH_TOKEN, AUTH_APPLICATION_CREDENTIAL } AuthType;
 
 typedef struct CloudConfig {
-    char *name;     /* the entry's */
-    char *source;   /* "clouds.yaml of /home/jo/.config/openstack", for messages */
+    char *name;   /* the entry's */
+    char *source; /* "clouds.yaml of /home/jo/.config/openstack", for messages */
     AuthType auth_type;
     char *auth_url; /* ends in /v3, no trailing slash */
     char *username, *user_id, *user_domain_name, *user_domain_id;
     char *project_name, *project_id, *project_domain_name, *project_domain_id;
     char *application_credential_id, *application_credential_name;
-    Secret *secret; /* password, token or application credential secret */
-    char *region;   /* NULL: the only one */
+    Secret *secret;  /* password, token or application credential secret */
+    char *region;    /* NULL: the only one */
     char *interface; /* "public" */
-    char *ca_file;  /* cacert, or NULL */
+    char *ca_file;   /* cacert, or NULL */
     bool insecure;
     StrList overrides; /* "object-store=https://..." from <service>_endpoint_override,
                           "object-store@region=GRA" from object_store_region */

@@ -17,11 +17,11 @@ typedef struct Setting {
 
 typedef struct ConfigSource {
     VEC(Setting) settings;
-    char *name;             /* the entry's */
-    char *source;           /* for messages */
-    const YamlNode *entry;  /* in clouds.yaml; NULL: the environment */
+    char *name;            /* the entry's */
+    char *source;          /* for messages */
+    const YamlNode *entry; /* in clouds.yaml; NULL: the environment */
     Yaml clouds, secure;
-    StrList regions;        /* the ones the entry allows; empty: any */
+    StrList regions; /* the ones the entry allows; empty: any */
 } ConfigSource;
 
 /* As cloud_config_load: finds the files, chooses the entry and its region, collects. */

@@ -43,7 +43,8 @@ extern const KindRow kind_network, kind_subnet, kind_router, kind_group, kind_in
 const KindRow *kind_row(ResourceKind kind);
 
 /* For writers. */
-/* The id of one of ours by its key, the highest generation; ERR_BUG if it is not there. Borrowed. */
+/* The id of one of ours by its key, the highest generation; ERR_BUG if it is not there. Borrowed.
+ */
 const char *kind_id(const KindTask *t, ResourceKind kind, const char *key, Err *err);
 /* The id by an attribute of the want. */
 const char *kind_attr_id(const KindTask *t, ResourceKind kind, const char *attr, Err *err);

@@ -81,7 +81,7 @@ static int plain_call(const KindTask *t, const KindRow *row, Call *ret, Err *err
         ret->body = json_make_new("{s:o}", row->singular, body);
         return kind_request(ret, CALL_CREATE, "POST", "%s", row->collection);
     }
-    if (t->verb == KIND_DELETE && t->have->id)
+    if (t->verb == KIND_DELETE && t->have && t->have->id)
         return kind_request(ret, CALL_IDEMPOTENT, "DELETE", "%s/%s", row->collection, t->have->id);
     return kind_no_verb(t, err);
 }
@@ -217,6 +217,7 @@ static int created_container(const Look *l, const Call *answer, Resource *ret, E
     if (!answer->path || !buf_url_unquote(&name, str_of(answer->path + 1)) ||
         !container_read(l, media ? CLOUD_OF_MEDIA : CLOUD_OF_ISLAND, name.p, answer, ret))
         return err_set(err, ERR_BUG, "that was no call to make a container");
+    world_link_one(l->world, ret);
     return 0;
 }
 

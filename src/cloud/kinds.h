@@ -32,7 +32,7 @@ typedef enum KindVerb {
     KIND_CHANGE, /* container: headers as wanted */
     KIND_EMPTY,  /* container: its objects (and versions) are deleted, a bounded number a call */
     KIND_DELETE,
-    KIND_SEND,   /* host: a bundle; not a cloud call (plan/apply.c does it) */
+    KIND_SEND, /* host: a bundle; not a cloud call (plan/apply.c does it) */
     KIND_VERBS
 } KindVerb;
 
@@ -53,7 +53,8 @@ int kind_created(const Clouds *c, const World *w, ResourceKind kind, const Call 
  * fails the whole (iac.md 2.8). */
 int world_look(const Clouds *c, unsigned mask, const char *const *containers, World *ret,
                Err *err) _must_check_;
-/* Fills ret->facts: who we are in each cloud, and what the cloud offers (external networks, flavors,
- * images, volume types). Kept in cache_dir for an hour (NULL: not kept); `fresh`: asks anew. */
-int world_facts(const Clouds *c, const char *cache_dir, bool fresh, Msec now, World *ret, Err *err)
-    _must_check_;
+/* Fills ret->facts: who we are in each cloud, and what the cloud offers (external networks,
+ * flavors, images, volume types). Kept in cache_dir for an hour (NULL: not kept); `fresh`: asks
+ * anew. */
+int world_facts(const Clouds *c, const char *cache_dir, bool fresh, Msec now, World *ret,
+                Err *err) _must_check_;

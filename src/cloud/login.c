@@ -85,8 +85,9 @@ int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err)
 
     int minor = cloud_compute_minor(c);
     json_t *roles = json_array();
-    json_array_foreach (json_object_get(t, "roles"), i, role)
+    json_array_foreach (json_object_get(t, "roles"), i, role) {
         json_array_append_new(roles, json_string(json_str_or(role, "name", "")));
+    }
     json_decref(c->session);
     c->session = json_make_new("{s:s, s:s, s:s, s:s, s:o, s:O, s:i}", "project_id",
                                json_str(t, "project.id"), "user_id", json_str(t, "user.id"),

@@ -1,4 +1,5 @@
-/* Inside of a Cloud: the session that a login gives, and where its services are. For cloud/ only. */
+/* Inside of a Cloud: the session that a login gives, and where its services are. For cloud/ only.
+ */
 #pragma once
 #include "cloud/cloud.h"
 
@@ -14,12 +15,12 @@ struct Cloud {
     const volatile sig_atomic_t *stop;
     uint64_t random;
     Secret *token;
-    unsigned logins;    /* counts, so that a call knows whether its 401 is about this token */
+    unsigned logins; /* counts, so that a call knows whether its 401 is about this token */
     Msec expires_at;
-    json_t *session;    /* {project_id, user_id, domain_id, domain_name, roles: [..], catalog: [..],
-                           compute_minor} */
+    json_t *session; /* {project_id, user_id, domain_id, domain_name, roles: [..], catalog: [..],
+                        compute_minor} */
     char *endpoints[CLOUD_SERVICES];
-    bool cache_looked;  /* the token cache was read */
+    bool cache_looked; /* the token cache was read */
 };
 
 /* {"auth": ...} of POST /v3/auth/tokens; the caller's, to be wiped (answer_wipe). */

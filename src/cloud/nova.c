@@ -150,9 +150,10 @@ static bool is_marked(const Look *l, const json_t *item)
 
     if (streq(json_str(item, "metadata.atoll"), l->clouds->island))
         return true;
-    json_array_foreach (json_object_get(item, "tags"), i, tag)
+    json_array_foreach (json_object_get(item, "tags"), i, tag) {
         if (streq(json_string_value(tag), l->marker))
             return true;
+    }
     return false;
 }
 
@@ -172,9 +173,10 @@ static json_t *volume_ids_new(const json_t *item)
         json_decref(ids);
         return kind_texts_new(attached, "id");
     }
-    json_array_foreach (json_object_get(item, "block_device_mapping_v2"), i, d)
+    json_array_foreach (json_object_get(item, "block_device_mapping_v2"), i, d) {
         if (streq(json_str(d, "source_type"), "volume"))
             json_array_append_new(ids, json_string(json_str_or(d, "uuid", "")));
+    }
     return ids;
 }
 
@@ -186,10 +188,12 @@ static json_t *addresses_new(const json_t *item)
     const json_t *a;
     size_t i;
 
-    json_object_foreach (json_object_get(item, "addresses"), name, network)
-        json_array_foreach (network, i, a)
+    json_object_foreach (json_object_get(item, "addresses"), name, network) {
+        json_array_foreach (network, i, a) {
             if (!streq(json_str(a, "OS-EXT-IPS:type"), "floating"))
                 json_array_append_new(list, json_string(json_str_or(a, "addr", "")));
+        }
+    }
     return list;
 }
 

@@ -20,27 +20,28 @@
 
 /* In order of creation where nothing else decides; deletion goes the other way. */
 typedef enum ResourceKind {
-    RESOURCE_NETWORK,      /* attrs: {} */
-    RESOURCE_SUBNET,       /* {network, cidr, gateway, dns: [..], dhcp} */
-    RESOURCE_ROUTER,       /* {external: network id} */
-    RESOURCE_GROUP,        /* security group: {rules: ["in tcp 5432 group:web", "in tcp 80
-                              0.0.0.0/0", ...] sorted; only ingress is ours}. Found ones also have
-                              rule_ids {rule: id} */
-    RESOURCE_INTERFACE,    /* router interface on a port of our own: {network, subnet, address,
-                              router: KEY or ""} */
-    RESOURCE_PORT,         /* {network, subnet, groups: [KEY..]}; found: address, device: id or "" */
-    RESOURCE_FLOATING_IP,  /* {external: network id, port: KEY or ""}; found: address */
-    RESOURCE_SERVER_GROUP, /* {policy} */
-    RESOURCE_VOLUME,       /* {size_gb, type}; type "" wanted: the cloud's default; found: server: id
-                              or "" */
-    RESOURCE_USER,         /* Keystone user: {roles: [name..]} on the cloud's project, domain */
-    RESOURCE_CONTAINER,    /* {read, write: [user KEY..], cors: origin or "", versions: bool,
-                              temp_url: bool}; name as in `name` */
-    RESOURCE_SERVER,       /* {flavor, image, ports: [KEY..], volumes: [KEY..], group: KEY}; found:
-                              metadata {..}, task; image is recorded at birth and never differs */
-    RESOURCE_HOST,         /* what runs on a server; wanted: see island/want.h; found (host/mail.h):
-                              {boot, hello: bool, sent: n, sent_spec, seen: n, seen_spec, state,
-                              state_since} */
+    RESOURCE_NETWORK,     /* attrs: {} */
+    RESOURCE_SUBNET,      /* {network, cidr, gateway, dns: [..], dhcp} */
+    RESOURCE_ROUTER,      /* {external: network id} */
+    RESOURCE_GROUP,       /* security group: {rules: ["in tcp 5432 group:web", "in tcp 80
+                             0.0.0.0/0", ...] sorted; only ingress is ours}. Found ones also have
+                             rule_ids {rule: id} */
+    RESOURCE_INTERFACE,   /* router interface on a port of our own: {network, subnet, address,
+                             router: KEY or ""} */
+    RESOURCE_PORT,        /* {network, subnet, groups: [KEY..]}; found: address, device: id or "" */
+    RESOURCE_FLOATING_IP, /* {external: network id, port: KEY or ""}; found: address */
+    RESOURCE_SERVER_GROUP, /* {policy}; found: members: [server id..] */
+    RESOURCE_VOLUME,    /* {size_gb, type}; type "" wanted: the cloud's default; found: server: id
+                           or "" */
+    RESOURCE_USER,      /* Keystone user: {roles: [name..]} on the cloud's project, domain */
+    RESOURCE_CONTAINER, /* {read, write: [user KEY..], cors: origin or "", versions: bool,
+                           temp_url: bool}; name as in `name`; found: objects and bytes
+                           in it */
+    RESOURCE_SERVER,    /* {flavor, image, ports: [KEY..], volumes: [KEY..], group: KEY}; found:
+                           metadata {..}, task; image is recorded at birth and never differs */
+    RESOURCE_HOST,      /* what runs on a server; wanted: see island/want.h; found (host/mail.h):
+                           {boot, hello: bool, sent: n, sent_spec, seen: n, seen_spec, state,
+                           state_since} */
     RESOURCE_KINDS
 } ResourceKind;
 
@@ -53,15 +54,16 @@ typedef struct Resource {
     int generation; /* from 1 */
     char *name;     /* in the cloud */
     CloudRole cloud;
-    json_t *attrs;  /* owned */
+    json_t *attrs; /* owned */
     /* Wanted only. */
-    bool protect;   /* holds data or an address people know: destroy leaves it without --data */
+    bool protect; /* holds data or an address people know: destroy leaves it without --data */
     /* Found only. */
     char *id;
-    char *status;   /* the service's word: "ACTIVE", "in-use"; "" where there is none */
-    char *fault;    /* the service's words when status is an error; or NULL */
+    char *status;    /* the service's word: "ACTIVE", "in-use"; "" where there is none */
+    char *fault;     /* the service's words when status is an error; or NULL */
     Msec created_at; /* 0: the service does not tell */
-    bool used;      /* something hangs on it: never removed as a duplicate */
+    bool used;       /* something hangs on it: never removed as a duplicate */
+    /* Found ones' attrs also hold `ids`: {attr: what stood there before ids became keys}. */
 } Resource;
 
 typedef VEC(Resource) ResourceVec;
@@ -69,9 +71,11 @@ typedef VEC(Resource) ResourceVec;
 /* A whole world: what is there, and the facts it is made with. */
 typedef struct World {
     ResourceVec items;
-    json_t *facts; /* {"clouds": {"island": {project_id, user_id, domain_id, domain_name, region,
-                      auth_url, object_url}, "media": {...}}, "external": {name: id}, "flavors":
-                      {name: {id, vcpus, ram_mb}}, "images": {name: id}, "volume_types": [name..]} */
+    /* {"clouds": {"island": {project_id, user_id, domain_id, domain_name, region, auth_url,
+     * object_url}, "media": {...}}, "external": {name: id}, "flavors": {name: {id, vcpus, ram_mb}},
+     * "images": {name: id}, "volume_types": [name..], "roles": {name: id} of the media cloud, empty
+     * where its login may not see them} */
+    json_t *facts;
 } World;
 
 /* One row a kind: words and order. */

@@ -61,7 +61,7 @@ static int perform_put(Cloud *c, const char *path, const SwiftPut *put, const ch
         strlist_add(&call->headers, "If-None-Match: *");
     int r = cloud_perform(call, 1, err);
     if (r < 0 && put->only_new && call->status == 412) {
-        if (call->tries > 1 && is_ours(c, path, md5)) {
+        if (call->unsure && is_ours(c, path, md5)) {
             err_clear(err);
             return 0;
         }

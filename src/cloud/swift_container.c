@@ -5,7 +5,8 @@
 #include <strings.h>
 
 #define EMPTY_PAGE 1000
-#define EMPTY_PAGES 5
+#define EMPTY_MOST 5000
+#define EMPTY_ROUNDS 100
 #define CORS_MAX_AGE "3600"
 #define META_MARKER "X-Container-Meta-Atoll"
 #define META_KEY "X-Container-Meta-Atoll-Key"
@@ -55,8 +56,9 @@ static char *read_acl_new(const json_t *attrs)
     const json_t *word;
     size_t i;
 
-    json_array_foreach (json_object_get(attrs, "read"), i, word)
+    json_array_foreach (json_object_get(attrs, "read"), i, word) {
         buf_printf(&b, "%s%s", i ? "," : "", json_string_value(word));
+    }
     return buf_detach(&b);
 }
 
@@ -228,12 +230,13 @@ static int delete_all(Cloud *c, const char *container, const json_t *items, Err 
     Call *calls = xcalloc(MAX(n, 1), sizeof *calls);
     const json_t *item;
 
-    json_array_foreach (items, i, item)
+    json_array_foreach (items, i, item) {
         calls[i] = (Call){.cloud = c,
                           .service = CLOUD_OBJECT,
                           .kind = CALL_IDEMPOTENT,
                           .method = "DELETE",
                           .path = object_path_of(container, item)};
+    }
     int r = cloud_perform(calls, n, err);
     for (i = 0; i < n; i++)
         call_clear(&calls[i]);
@@ -267,15 +270,19 @@ static int list_some(Cloud *c, const char *container, bool versions, json_t **re
 
 int container_empty(Cloud *c, const char *name, bool versions, Err *err)
 {
-    for (int page = 0; page < EMPTY_PAGES; page++) {
+    size_t gone = 0;
+
+    /* Until a page is empty: a short one may be a store that gives few at once. */
+    for (int round = 0; round < EMPTY_ROUNDS && gone < EMPTY_MOST; round++) {
         _cleanup_json_ json_t *items = NULL;
         int r = list_some(c, name, versions, &items, err);
         if (r == 0)
             r = delete_all(c, name, items, err);
         if (r < 0)
             return err_wrap(err, "emptying the container %s", name);
-        if (json_array_size(items) < EMPTY_PAGE)
+        if (json_array_size(items) == 0)
             break;
+        gone += json_array_size(items);
     }
     return 0;
 }

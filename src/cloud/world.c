@@ -33,8 +33,12 @@ static const ListRow lists[] = {
     /* A Nova older than 2.26 ignores `tags`: then all are listed, and those of others left out. */
     {BIT(RESOURCE_SERVER), CLOUD_OF_ISLAND, CLOUD_COMPUTE, "servers",
      "/servers/detail?tags=@marker@", "servers"},
+    /* Twice, the second time from the second one on: this list alone is cut without a word, and so
+     * it shows (groups_rest). */
     {BIT(RESOURCE_SERVER_GROUP), CLOUD_OF_ISLAND, CLOUD_COMPUTE, "server_groups",
-     "/os-server-groups", "server groups"},
+     "/os-server-groups?limit=100", "server groups"},
+    {BIT(RESOURCE_SERVER_GROUP), CLOUD_OF_ISLAND, CLOUD_COMPUTE, "server_groups",
+     "/os-server-groups?limit=100&offset=1", "server groups"},
     /* {'atoll':'reef'}: Python's, quoted. */
     {BIT(RESOURCE_VOLUME), CLOUD_OF_ISLAND, CLOUD_VOLUME, "volumes",
      "/volumes/detail?metadata=%7B%27atoll%27%3A%27@island@%27%7D", "volumes"},
@@ -160,6 +164,43 @@ static void read_list(const Look *l, const ListRow *row, unsigned mask, const Ca
     }
 }
 
+static bool has_id(const json_t *list, const char *id)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (list, i, item) {
+        if (streq(json_str(item, "id"), id))
+            return true;
+    }
+    return false;
+}
+
+/* The second list of server groups is the first without its first, unless a cloud gives fewer at
+ * once than it was asked for. Then the rest is read page by page, up to an empty one, into the
+ * first. */
+static int groups_rest(const Call *second, Call *first, Err *err)
+{
+    size_t n = json_array_size(second->json);
+
+    if (n == 0 || has_id(first->json, json_str_or(json_array_get(second->json, n - 1), "id", "")))
+        return 0;
+    for (;;) {
+        _cleanup_json_ json_t *page = NULL;
+        _cleanup_free_ char *path =
+            xasprintf("/os-server-groups?limit=100&offset=%zu", json_array_size(first->json));
+        int r = cloud_get(first->cloud, CLOUD_COMPUTE, path, &page, err);
+        if (r < 0)
+            return err_wrap(err, "listing server groups");
+        json_t *items = json_object_get(page, "server_groups");
+        if (!json_is_array(items))
+            return err_set(err, ERR_CORRUPT, "listing server groups: a page is not there");
+        if (json_array_size(items) == 0)
+            return 0;
+        json_array_extend(first->json, items);
+    }
+}
+
 /* Inherited ones count for projects below. */
 static void read_roles(const Call *c, World *w)
 {
@@ -208,6 +249,25 @@ static void forget(World *w, unsigned mask)
     }
 }
 
+static int complete_groups(Asking *a, Err *err)
+{
+    Call *first = NULL;
+
+    for (size_t i = 0; i < a->calls.len; i++) {
+        const ListRow *list = a->asked.items[i].list;
+        Call *c = &a->calls.items[i];
+        if (!list || !streq(list->plural, "server_groups"))
+            continue;
+        if (first) {
+            int r = groups_rest(c, first, err);
+            json_array_clear(c->json);
+            return r;
+        }
+        first = c;
+    }
+    return 0;
+}
+
 static int read_all(const Look *l, const Asking *a, unsigned mask, World *w, Err *err)
 {
     int r = 0;
@@ -252,6 +312,8 @@ int world_look(const Clouds *c, unsigned mask, const char *const *containers, Wo
         ask_container(&l, containers[i], &a);
     (void)cloud_perform(a.calls.items, a.calls.len, NULL); /* each has its own error */
     r = check_answers(&a, err);
+    if (r == 0)
+        r = complete_groups(&a, err);
     if (r < 0)
         return r;
     World found = {0};

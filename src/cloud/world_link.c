@@ -76,9 +76,10 @@ static bool has_text(const json_t *list, const char *text)
     const json_t *item;
     size_t i;
 
-    json_array_foreach (list, i, item)
+    json_array_foreach (list, i, item) {
         if (streq(json_string_value(item), text))
             return true;
+    }
     return false;
 }
 

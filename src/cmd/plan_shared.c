@@ -44,7 +44,29 @@ static void print_steps(const Cmd *c, const CmdPlan *p)
     }
 }
 
-static void print_summary(const Cmd *c, const CmdPlan *p)
+/* What is not as the file says, and no step can put right. */
+static int print_stucks(const Cmd *c, const CmdPlan *p, Msec now, size_t *ret_n, Err *err)
+{
+    _cleanup_(next_clear) Next next = {0};
+    int r = plan_next(&p->goal, &p->world, now, &next, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < next.stucks.len; i++) {
+        const Stuck *s = &next.stucks.items[i];
+        if (c->common.json) {
+            cmd_json(json_make_new("{s:s, s:s, s:s, s:s}", "event", "stuck", "kind",
+                                   resource_row(s->kind)->prefix, "key", s->key, "why", s->why));
+            continue;
+        }
+        _cleanup_(buf_clear) Buf line = BUF_INIT(BUF_MAX_LINE);
+        plan_stuck_line(s, &line);
+        cmd_say(c, "%s\n", line.p);
+    }
+    *ret_n = next.stucks.len;
+    return 0;
+}
+
+static void print_summary(const Cmd *c, const CmdPlan *p, size_t stuck)
 {
     Tally t = tally(&p->steps);
     if (c->common.json) {
@@ -55,6 +77,11 @@ static void print_summary(const Cmd *c, const CmdPlan *p)
     }
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
+    if (p->steps.len == 0 && stuck > 0) {
+        cmd_say(c, "No changes that atoll could make; %zu thing%s marked ! %s looking at. %s.\n",
+                stuck, stuck == 1 ? "" : "s", stuck == 1 ? "needs" : "need", cost.p);
+        return;
+    }
     if (p->steps.len == 0) {
         cmd_say(c, "No changes: %s is as the file says. %s.\n", c->island.name, cost.p);
         return;
@@ -70,6 +97,7 @@ static void print_summary(const Cmd *c, const CmdPlan *p)
 int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
 {
     Msec now = time_now();
+    size_t stuck = 0;
     cmd_say(c, "%s on %s\n", c->island.name, c->island.cloud);
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
@@ -91,7 +119,10 @@ int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
     if (r < 0)
         return r;
     print_steps(c, ret);
-    print_summary(c, ret);
+    r = print_stucks(c, ret, now, &stuck, err);
+    if (r < 0)
+        return r;
+    print_summary(c, ret, stuck);
     return 0;
 }
 

@@ -101,13 +101,17 @@ static int run(Cmd *c, char **operands, Err *err)
     if (r < 0)
         return r;
     apply_goal(&c->island, &p.world, false, false, &p.goal);
-    r = plan_make(&p.goal, &p.world, now, &p.steps, err);
+    _cleanup_(next_clear) Next next = {0};
+    r = plan_next(&p.goal, &p.world, now, &next, err);
     if (r < 0)
         return r;
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
     cmd_say(c, "%s (%s) on %s: %s. %s.\n\n", c->island.name, c->island.domain, c->island.cloud,
-            p.steps.len ? "differs from the file, see `atoll plan`" : "as the file says", cost.p);
+            next.steps.len || next.stucks.len ? "differs from the file, see `atoll plan`"
+            : next.waits.len                  ? "still on its way"
+                                              : "as the file says",
+            cost.p);
     print_rows(c, &p.world);
     print_addresses(c, &p.world);
     return 0;

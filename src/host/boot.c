@@ -133,7 +133,9 @@ static int boot_json(const BootInput *in, const Vault *v, Buf *ret, Err *err)
     _cleanup_free_ char *in_url = NULL, *out_url = NULL;
     _cleanup_(keypair_clear) KeyPair sign = {0};
     _cleanup_secret_ Secret *k = boot_key_new(v, in->server, in->nonce);
-    Msec expires = in->now + MAIL_URL_LIFE;
+    /* The first bundle brings URLs of its own, so those that the metadata service shows are short.
+     */
+    Msec expires = in->now + BOOT_URL_LIFE;
 
     int r = vault_sign_keys(v, &sign, err);
     if (r == 0)

@@ -107,7 +107,7 @@ int keys_make(const char *island, const Secret *passphrase, Secret **ret_recover
     _cleanup_free_ char *folder =
         xstrndup(files.key_path, (size_t)(strrchr(files.key_path, '/') - files.key_path));
     _cleanup_free_ char *lock = xasprintf("%s/.%s.lock", folder, island);
-    int lock_fd;
+    int lock_fd = -1;
 
     int r = file_mkdirs(folder, 0700, err);
     if (r == 0)

@@ -34,13 +34,15 @@ static void setting(Buf *b, const char *name, const char *value)
     buf_str(b, "'\n");
 }
 
-/* A socket's path has 107 bytes at most (unix(7)), and a pocket server's root may be deep. */
+/* A socket's path has 107 bytes at most (unix(7)), and a pocket server's root may be deep: hence
+ * the short name, and a folder elsewhere where even that is too long. */
 static char *socket_folder_new(const RoleContext *c)
 {
-    char *folder = role_path(c, "postgres", "socket");
+    char *folder =
+        xasprintf("%s/run/%s", c->paths->root, *c->paths->root ? "pg" : "atoll-postgres");
     struct sockaddr_un a;
 
-    if (strlen(folder) + strlen("/.s.PGSQL.65535.lock") < sizeof a.sun_path)
+    if (strlen(folder) + strlen("/.s.PGSQL.65535") < sizeof a.sun_path)
         return folder;
     _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
     crypt_hash(CRYPT_SHA256, str_of(folder), &hex);

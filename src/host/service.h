@@ -93,8 +93,9 @@ struct ServiceDriver {
     /* Makes the set of services exactly this (taken, also on failure): starts, restarts what
      * changed, stops the rest in reverse order. Does not wait for health. */
     int (*set)(void *d, Services *services, Msec now, Err *err);
-    /* One turn: reaps, restarts with backoff (1 s doubling to 30 s), checks health. Never blocks
-     * more than 200 ms. */
+    /* One turn: reaps, restarts with backoff (1 s, doubling to
+     * a few seconds while it may still come up in time, to 30 s after that), checks health. Never
+     * blocks more than 200 ms. */
     void (*tick)(void *d, Msec now);
     size_t (*status)(void *d, ServiceStatus *ret, size_t max);
     /* Stops everything carefully; returns true when nothing runs any more. Called until then. */

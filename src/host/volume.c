@@ -4,6 +4,7 @@
 #include "io/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,7 +12,8 @@
 
 #define SERIAL_CHARS 20       /* of a virtio disk (virtio spec, 5.2: VIRTIO_BLK_T_GET_ID) */
 #define TOOL_MS (10 * MINUTE) /* mkfs of a large, slow volume */
-#define BLKID_NOTHING 2       /* blkid(8): nothing was recognised */
+#define LOOK_BYTES ((int64_t)4 << 20)
+#define BLKID_NOTHING 2 /* blkid(8): nothing was recognised */
 
 static int run_tool(const char *const *argv, Buf *out, int *ret_exit, Err *err)
 {
@@ -25,8 +27,8 @@ static int run_tool(const char *const *argv, Buf *out, int *ret_exit, Err *err)
     return 0;
 }
 
-/* The type of the file system on a device, or "" for a blank one. Probed on the device itself
- * (--probe), not from a cache; a partition table counts as something. */
+/* The type of the file system on a device, or "" if blkid(8) knows nothing of what is there. Probed
+ * on the device itself, not from its cache; a partition table counts as something. */
 static int probe(const char *device, Buf *ret_type, Err *err)
 {
     _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
@@ -41,12 +43,45 @@ static int probe(const char *device, Buf *ret_type, Err *err)
     const char *at = code == 0 ? strstr(out.p, " TYPE=\"") : NULL;
     if (!at)
         return err_set(err, ERR_CONFLICT,
-                       "the volume %s holds something that is no file system; it "
-                       "is left as it is",
+                       "the volume %s holds something that is no file system; it is left as it is",
                        device);
     at += strlen(" TYPE=\"");
     buf_add(ret_type, at, strcspn(at, "\""));
     return 0;
+}
+
+/* True if so many bytes from `at` on are there and all zero. */
+static bool is_zero(int fd, int64_t at, int64_t bytes)
+{
+    char piece[64 << 10];
+
+    for (int64_t end = at + bytes; at < end;) {
+        ssize_t n = pread(fd, piece, (size_t)MIN((int64_t)sizeof piece, end - at), (off_t)at);
+        if (n <= 0)
+            return false;
+        for (ssize_t i = 0; i < n; i++)
+            if (piece[i])
+                return false;
+        at += n;
+    }
+    return true;
+}
+
+/* A volume as Cinder hands it out: nothing at its beginning, nothing at its end. What blkid does
+ * not know (a volume of another program, a broken file system) is somebody's data all the same. */
+static int check_blank(const char *device, Err *err)
+{
+    int fd = open(device, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(err, ERR_IO, "cannot open the volume %s: %m", device);
+    int64_t size = lseek(fd, 0, SEEK_END);
+    bool blank = size >= LOOK_BYTES && is_zero(fd, 0, LOOK_BYTES) &&
+                 is_zero(fd, size - LOOK_BYTES, LOOK_BYTES);
+    close(fd);
+    if (blank)
+        return 0;
+    (void)err_set(err, ERR_CONFLICT, "the volume %s is not blank; it is not formatted", device);
+    return err_hint(err, "if nothing on it is wanted: blkdiscard --zeroout %s", device);
 }
 
 static int format(const char *device, Err *err)
@@ -54,9 +89,12 @@ static int format(const char *device, Err *err)
     _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
     int code;
 
-    /* Without -F: mkfs itself refuses a device that holds something. */
-    int r = run_tool((const char *const[]){"mkfs.ext4", "-q", "-L", "atoll", device, NULL}, &out,
-                     &code, err);
+    /* mkfs asks before it overwrites something, but only a person at a terminal. */
+    int r = check_blank(device, err);
+    if (r < 0)
+        return r;
+    r = run_tool((const char *const[]){"mkfs.ext4", "-q", "-L", "atoll", device, NULL}, &out, &code,
+                 err);
     if (r == 0 && code != 0)
         r = err_set(err, ERR_IO, "cannot make a file system on %s: %.*s", device,
                     (int)strcspn(out.p, "\n"), out.p);

@@ -140,7 +140,7 @@ static void start(Batch *b, Call *c)
     CURL *easy = take_handle(h);
     _cleanup_(err_clear) Err err = {0};
 
-    if (call_setup(c, easy, &h->options, &err) < 0) {
+    if (call_setup(c, easy, &err) < 0) {
         call_refuse(c, &err);
         vec_push(&h->idle, easy);
         b->done++;
@@ -186,7 +186,7 @@ static void check_stop(Batch *b)
         return;
     if (b->give_up == 0)
         b->give_up = time_mono() + (o->grace_ms > 0 ? o->grace_ms : DEFAULT_GRACE_MS);
-    for (; b->next < b->n; b->next++, b->done++)
+    for (; b->next < b->n && !b->calls[b->next].request->last_word; b->next++, b->done++)
         call_interrupt(&b->calls[b->next]);
     if (time_mono() < b->give_up)
         return;

@@ -29,8 +29,6 @@ typedef struct HttpTrace {
 } HttpTrace;
 
 typedef struct HttpOptions {
-    const char *ca_file;               /* PEM bundle; NULL: the system's */
-    bool insecure;                     /* `verify: false` of clouds.yaml */
     const volatile sig_atomic_t *stop; /* or NULL */
     Msec grace_ms;                     /* 0: 10 s */
     void (*trace)(void *user, const HttpTrace *t);
@@ -51,7 +49,10 @@ typedef struct HttpRequest {
     size_t max_body;     /* bytes; 0: BUF_MAX_BODY, or no limit into sink_fd. More fails with
                             ERR_CORRUPT */
     Msec timeout_ms;     /* whole request; 0: 60 s, and at least 1 byte in 30 s */
+    const char *ca_file; /* PEM bundle to trust; NULL: the system's */
+    bool insecure;       /* trust any certificate (`verify: false` of clouds.yaml) */
     const char *resolve; /* "host:port:address" for tests; or NULL */
+    bool last_word;      /* goes out after Ctrl-C as well: what cleans up (a lock's removal) */
 } HttpRequest;
 
 typedef struct HttpResponse {

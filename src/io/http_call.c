@@ -239,7 +239,7 @@ static bool is_loopback(const char *url)
            (strncasecmp(host, "localhost", 9) == 0 && strchr(":/?", host[9]));
 }
 
-static void set_connection(Call *c, CURL *easy, const HttpOptions *o)
+static void set_connection(Call *c, CURL *easy)
 {
     const HttpRequest *q = c->request;
     bool tls = strncasecmp(q->url, "https://", 8) == 0;
@@ -259,9 +259,9 @@ static void set_connection(Call *c, CURL *easy, const HttpOptions *o)
     SET(easy, CURLOPT_HTTP_VERSION,
         tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
     SET(easy, CURLOPT_CAPATH, NULL);
-    SET(easy, CURLOPT_CAINFO, o->ca_file ? o->ca_file : SYSTEM_CA);
-    SET(easy, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
-    SET(easy, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
+    SET(easy, CURLOPT_CAINFO, q->ca_file ? q->ca_file : SYSTEM_CA);
+    SET(easy, CURLOPT_SSL_VERIFYPEER, q->insecure ? 0L : 1L);
+    SET(easy, CURLOPT_SSL_VERIFYHOST, q->insecure ? 0L : 2L);
     /* libcurl heeds http_proxy and no_proxy; a proxy never leads back to this machine. */
     if (is_loopback(q->url) || q->resolve)
         SET(easy, CURLOPT_NOPROXY, "*");
@@ -271,7 +271,7 @@ static void set_connection(Call *c, CURL *easy, const HttpOptions *o)
     }
 }
 
-int call_setup(Call *c, CURL *easy, const HttpOptions *options, Err *err)
+int call_setup(Call *c, CURL *easy, Err *err)
 {
     c->easy = easy;
     c->start = time_mono();
@@ -295,7 +295,7 @@ int call_setup(Call *c, CURL *easy, const HttpOptions *options, Err *err)
     if (c->request->sink_fd > 0)
         SET(easy, CURLOPT_BUFFERSIZE, 256L << 10);
     set_body(c, easy);
-    set_connection(c, easy, options);
+    set_connection(c, easy);
     return 0;
 }
 

@@ -19,7 +19,7 @@ typedef struct Call {
 } Call;
 
 /* Sets every option of the (reset) handle. A request that cannot be sent as it is: ERR_CONFIG. */
-int call_setup(Call *c, CURL *easy, const HttpOptions *options, Err *err) _must_check_;
+int call_setup(Call *c, CURL *easy, Err *err) _must_check_;
 /* Fills the response from what the handle knows and lets go of the handle. */
 void call_end(Call *c, CURLcode code);
 /* The same for a call that is given up: what the server did is unknown if anything was sent. */

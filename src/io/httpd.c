@@ -69,7 +69,8 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
                                  const char *value)
 {
     (void)kind;
-    strlist_addf(cls, "%s: %s", name, value ? value : "");
+    Str trimmed = str_trim(str_of(value)); /* RFC 7230 3.2.4; MHD leaves what is behind it */
+    strlist_addf(cls, "%s: %.*s", name, (int)trimmed.n, trimmed.p);
     return MHD_YES;
 }
 

@@ -41,25 +41,25 @@ typedef struct HttpdPiece {
 
 typedef struct HttpdReply {
     int status;
-    StrList headers;        /* "Name: value"; Content-Length, Date and Connection are the server's */
-    Buf body;               /* this, or ... */
+    StrList headers; /* "Name: value"; Content-Length, Date and Connection are the server's */
+    Buf body;        /* this, or ... */
     VEC(HttpdPiece) pieces; /* ... these, one after the other */
     /* For tests of clients: what a bad network or a dying server does. */
-    bool drop;              /* no answer: the connection is reset */
-    int64_t cut_at;         /* >= 0: after so many bytes of the body the connection is reset, while
-                               Content-Length names them all. Set to -1 by the server at first */
+    bool drop;      /* no answer: the connection is reset */
+    int64_t cut_at; /* >= 0: after so many bytes of the body the connection is reset, while
+                       Content-Length names them all. Set to -1 by the server at first */
 } HttpdReply;
 
 typedef struct HttpdCall {
     const char *method;
-    const char *target;     /* the path as sent, undecoded, without the query */
-    const char *query;      /* as sent, without "?"; "" if there was none */
-    StrList headers;        /* "Name: value" as received */
-    int64_t body_size;      /* Content-Length; 0 without one; -1 when chunked */
-    const char *peer;       /* the client's address in text */
-    void *user;             /* of the listener */
-    void *state;            /* the handler's */
-    bool answered;          /* set in `begin`: reply now, without the body */
+    const char *target; /* the path as sent, undecoded, without the query */
+    const char *query;  /* as sent, without "?"; "" if there was none */
+    StrList headers;    /* "Name: value" as received */
+    int64_t body_size;  /* Content-Length; 0 without one; -1 when chunked */
+    const char *peer;   /* the client's address in text */
+    void *user;         /* of the listener */
+    void *state;        /* the handler's */
+    bool answered;      /* set in `begin`: reply now, without the body */
     HttpdReply reply;
 } HttpdCall;
 
@@ -75,7 +75,8 @@ typedef struct HttpdHandler {
 int httpd_listen(const char *address, int port, int *ret_fd, int *ret_port, Err *err) _must_check_;
 /* Serves on a listening socket (from httpd_listen or from systemd; taken, also on failure).
  * `handler` is borrowed and must outlive the Httpd. ERR_IO. */
-int httpd_start(int fd, const HttpdHandler *handler, void *user, Httpd **ret, Err *err) _must_check_;
+int httpd_start(int fd, const HttpdHandler *handler, void *user, Httpd **ret,
+                Err *err) _must_check_;
 /* Stops listening, cuts every connection and waits until all callbacks have returned. Takes NULL,
  * returns NULL. */
 Httpd *httpd_stop(Httpd *h);

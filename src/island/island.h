@@ -15,15 +15,15 @@
 #define ISLAND_COUNT_MAX 64
 
 typedef struct Tier {
-    char *name;       /* [a-z][a-z0-9]{0,15}: "web" */
+    char *name; /* [a-z][a-z0-9]{0,15}: "web" */
     char *flavor;
-    int count;        /* servers of it; 1 */
-    unsigned roles;   /* bits 1 << ROLE_X */
+    int count;            /* servers of it; 1 */
+    unsigned roles;       /* bits 1 << ROLE_X */
     int processes[ROLES]; /* of each role: worker processes, Puma workers; 1 */
     int threads[ROLES];   /* per process; web 5, worker 5 */
-    StrList queues;   /* of its worker role; empty: all (the scheduler queue has one process only:
-                         island_scheduler) */
-    int volume_gb;    /* 0: none */
+    StrList queues;    /* of its worker role; empty: all (the scheduler queue has one process only:
+                          island_scheduler) */
+    int volume_gb;     /* 0: none */
     char *volume_type; /* "" the cloud's default */
 } Tier;
 
@@ -36,11 +36,11 @@ typedef struct IslandEnv {
 } IslandEnv;
 
 typedef struct Island {
-    char *path;    /* of the file, for messages */
-    char *name;    /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
-    char *domain;  /* LOCAL_DOMAIN */
-    char *cloud;   /* an entry of clouds.yaml */
-    char *image;   /* server image, by name */
+    char *path;   /* of the file, for messages */
+    char *name;   /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
+    char *domain; /* LOCAL_DOMAIN */
+    char *cloud;  /* an entry of clouds.yaml */
+    char *image;  /* server image, by name */
     struct {
         ReleaseKind kind;
         char *image, *version, *tree;
@@ -72,17 +72,17 @@ struct IslandLoad;
 struct YamlNode;
 
 typedef struct IslandRow {
-    const char *path;     /* "servers.*.volume.size" */
-    const char *type;     /* "name", "text", "count", "size", "list", "map", ... for the reference */
-    const char *def;      /* as written in a file; NULL: it must be given; "": none; "{}": the map's
-                             own defaults; "<words>": worked out from other keys */
-    const char *allowed;  /* "1 to 64", "edge, web, worker, ..." */
+    const char *path;    /* "servers.*.volume.size" */
+    const char *type;    /* "name", "text", "count", "size", "list", "map", ... for the reference */
+    const char *def;     /* as written in a file; NULL: it must be given; "": none; "{}": the map's
+                            own defaults; "<words>": worked out from other keys */
+    const char *allowed; /* "1 to 64", "edge, web, worker, ..." */
     const char *sentence;
     /* For the loader: reads the value into the Island or the Tier that the path is in. */
     int (*read)(struct IslandLoad *l, const struct IslandRow *row, const struct YamlNode *n,
                 Err *err);
-    size_t offset;        /* of the field there */
-    int64_t min, max;     /* of numbers */
+    size_t offset;    /* of the field there */
+    int64_t min, max; /* of numbers */
 } IslandRow;
 extern const IslandRow island_rows[]; /* ended by a NULL path */
 

@@ -23,7 +23,7 @@ static const char *child_of(const IslandRow *row, const char *path)
     const char *name = row->path;
 
     if (n) {
-        if (strncmp(row->path, path, n) || row->path[n] != '.')
+        if (!starts_with(row->path, path) || row->path[n] != '.')
             return NULL;
         name += n + 1;
     }

@@ -14,8 +14,8 @@ typedef struct IslandLoad {
 /* Reads the keys of a map whose row is `path` ("" for the file itself): each by its row, then the
  * defaults of those that are not there. */
 int load_map(IslandLoad *l, const char *path, const YamlNode *map, Err *err) _must_check_;
-/* "servers.web.flavor" for the row "servers.*.flavor" while web is read; `key` (or NULL) for a '*' at
- * its end. To be freed. */
+/* "servers.web.flavor" for the row "servers.*.flavor" while web is read; `key` (or NULL) for a '*'
+ * at its end. To be freed. */
 char *load_path(const IslandLoad *l, const char *path, const char *key);
 /* Everything that one key alone can't tell. */
 int check_island(IslandLoad *l, Err *err) _must_check_;

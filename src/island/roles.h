@@ -7,14 +7,14 @@
 #include "base/util.h"
 
 typedef enum Role {
-    ROLE_EDGE,     /* nginx: TLS, routing to web and streaming */
-    ROLE_WEB,      /* Puma */
-    ROLE_STREAM,   /* the streaming API */
-    ROLE_WORKER,   /* Sidekiq */
+    ROLE_EDGE,   /* nginx: TLS, routing to web and streaming */
+    ROLE_WEB,    /* Puma */
+    ROLE_STREAM, /* the streaming API */
+    ROLE_WORKER, /* Sidekiq */
     ROLE_REDIS,
     ROLE_POSTGRES,
     ROLE_SEARCH,
-    ROLE_CONTROL,  /* scale and board */
+    ROLE_CONTROL, /* scale and board */
     ROLES
 } Role;
 
@@ -22,16 +22,16 @@ typedef enum Role {
 
 typedef struct RoleRow {
     const char *name;
-    const char *sentence;   /* for the reference */
-    int port;               /* TCP it listens on; 0: none (edge: the island's own ports) */
-    unsigned clients;       /* roles that connect to it: the security rules */
-    bool world;             /* and everybody (edge) */
-    bool single;            /* exactly one server of an island carries it */
-    bool required;          /* at least one server must */
-    bool ready;             /* implemented: a file that names another one is refused with a reason */
-    const char *instead;    /* not ready: what to do until it is; NULL when ready */
-    const char *user;       /* system user its services run as */
-    const char *health;     /* path for HTTP health checks, or NULL for a TCP or protocol check */
+    const char *sentence; /* for the reference */
+    int port;             /* TCP it listens on; 0: none (edge: the island's own ports) */
+    unsigned clients;     /* roles that connect to it: the security rules */
+    bool world;           /* and everybody (edge) */
+    bool single;          /* exactly one server of an island carries it */
+    bool required;        /* at least one server must */
+    bool ready;           /* implemented: a file that names another one is refused with a reason */
+    const char *instead;  /* not ready: what to do until it is; NULL when ready */
+    const char *user;     /* system user its services run as */
+    const char *health;   /* path for HTTP health checks, or NULL for a TCP or protocol check */
 } RoleRow;
 extern const RoleRow role_rows[ROLES];
 bool role_parse(const char *name, Role *ret) _must_check_;

@@ -25,8 +25,9 @@ void island_want(const Island *i, const json_t *facts, ResourceVec *ret);
 /* What the cloud lacks: flavor, image, volume type, external network. ERR_PREFLIGHT with the island
  * file's place, the nearest right spelling and what there is. */
 int island_preflight(const Island *i, const json_t *facts, Err *err) _must_check_;
-/* True for what holds data, or an address people know: volumes, the floating IP, the media and vault
- * containers. Asked of found resources too: what a file no longer names is still somebody's data. */
+/* True for what holds data, or an address people know: volumes, the floating IP, the media and
+ * vault containers. Asked of found resources too: what a file no longer names is still somebody's
+ * data. */
 bool island_protects(ResourceKind kind, const char *key);
 /* Containers for world_look ("0:reef-boot", ...). */
 void island_containers(const Island *i, StrList *ret);

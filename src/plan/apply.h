@@ -12,15 +12,15 @@
 
 typedef struct ApplyEvent {
     enum {
-        APPLY_START,    /* a step begins */
-        APPLY_DONE,     /* it is done */
-        APPLY_FAILED,   /* it failed; err */
-        APPLY_WAIT,     /* still waiting for a resource; what; since_ms */
-        APPLY_LEASE     /* waiting for another holder; what */
+        APPLY_START,  /* a step begins */
+        APPLY_DONE,   /* it is done */
+        APPLY_FAILED, /* it failed; err */
+        APPLY_WAIT,   /* still waiting for a resource; what; since_ms */
+        APPLY_LEASE   /* waiting for another holder; what */
     } what;
     ResourceKind kind;
     const char *key;
-    const Step *step;   /* for START, DONE, FAILED */
+    const Step *step; /* for START, DONE, FAILED */
     const char *words;
     Msec took_ms;
     const Err *err;
@@ -29,15 +29,15 @@ typedef struct ApplyEvent {
 typedef struct ApplyContext {
     const Clouds *clouds;
     const Island *island;
-    /* Opens the island's vault, making it at the first run. Asked when the first step needs a secret;
-     * by then the vault's container is there. Destroy never asks. */
+    /* Opens the island's vault, making it at the first run. Asked when the first step needs a
+     * secret; by then the vault's container is there. Destroy never asks. */
     int (*need_vault)(void *need_vault_user, const Vault **ret, Err *err);
     void *need_vault_user;
-    const char *package;         /* path of atoll's own .deb; for servers to be made */
+    const char *package; /* path of atoll's own .deb; for servers to be made */
     const char *cache_dir;
-    const char *holder;          /* who holds the lease: "jo@laptop" */
-    Msec lease_wait_ms;          /* how long to wait for another holder; 0: not at all */
-    Msec timeout_ms;             /* for one wait; 0: 10 min */
+    const char *holder; /* who holds the lease: "jo@laptop" */
+    Msec lease_wait_ms; /* how long to wait for another holder; 0: not at all */
+    Msec timeout_ms;    /* for one wait; 0: 10 min */
     const volatile sig_atomic_t *stop;
     void (*event)(void *user, const ApplyEvent *e);
     void *user;
@@ -51,8 +51,8 @@ int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fre
 void apply_goal(const Island *i, const World *w, bool destroy, bool data, Goal *ret);
 /* Performs. `w` is the world the plan was made of, and is the last one seen afterwards. With an
  * empty plan and nothing to wait for, no request is made.
- * ERR_PARTIAL when it ended early but safe to rerun (if not one step was done, the kind of the first
- * failure), ERR_HELD, ERR_CHANGED, ERR_AMBIGUOUS, ERR_HEALTH, ERR_INTERRUPTED (in-flight calls were
- * finished). */
-int apply_run(const ApplyContext *c, const Goal *g, const Steps *plan, World *w, Err *err)
-    _must_check_;
+ * ERR_PARTIAL when it ended early but safe to rerun (if not one step was done, the kind of the
+ * first failure), ERR_HELD, ERR_CHANGED, ERR_AMBIGUOUS, ERR_HEALTH, ERR_INTERRUPTED (in-flight
+ * calls were finished). */
+int apply_run(const ApplyContext *c, const Goal *g, const Steps *plan, World *w,
+              Err *err) _must_check_;

@@ -200,7 +200,7 @@ static int drive_perform(void *user, const Goal *g, const World *w, Doing *doing
     Driver *d = user;
     Call *calls = xcalloc(n, sizeof *calls);
     Secrets *secrets = xcalloc(n, sizeof *secrets);
-    Doing **of = xcalloc(n, sizeof *of);
+    Doing **of = xcalloc(n, sizeof(Doing *));
     size_t m = 0;
     int r = 0;
 

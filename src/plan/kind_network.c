@@ -277,6 +277,21 @@ const PlanKind plan_floating_ip = {.differ = floating_ip_differ,
 
 /* Security group: empty first, since rules name other groups. */
 
+static bool port_in_group(const Turn *t, const Resource *r, const void *with)
+{
+    (void)t;
+    return list_has(json_object_get(r->attrs, "groups"), with);
+}
+
+/* The group of a tier that goes: its servers are to reach what they use to their last moment. */
+static bool still_needed(const Turn *t, const char *rule)
+{
+    const char *group = rule_group(rule);
+
+    return group && !goal_find(t->g, RESOURCE_GROUP, group) &&
+           turn_any(t, RESOURCE_PORT, port_in_group, group);
+}
+
 static void group_differ(Turn *t, const Resource *want, const Resource *have)
 {
     const json_t *wanted = json_object_get(want->attrs, "rules");
@@ -300,15 +315,13 @@ static void group_differ(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (there, i, v) {
         const char *rule = json_string_value(v);
 
-        if (!list_has(wanted, rule))
+        if (list_has(wanted, rule))
+            continue;
+        if (still_needed(t, rule))
+            turn_blocked(t, have, "a rule still serves servers that go");
+        else
             turn_step(t, KIND_UNRULE, have, rule, "a rule too many: %s", rule);
     }
-}
-
-static bool port_in_group(const Turn *t, const Resource *r, const void *with)
-{
-    (void)t;
-    return list_has(json_object_get(r->attrs, "groups"), with);
 }
 
 /* A group that stays and lets this one in: its rule goes first, by its own step. */

@@ -33,7 +33,8 @@ static int remove_group(const Clouds *c, const char *id, Err *err)
                                        .service = CLOUD_NETWORK,
                                        .kind = CALL_IDEMPOTENT,
                                        .method = "DELETE",
-                                       .path = xasprintf("/security-groups/%s", id)};
+                                       .path = xasprintf("/security-groups/%s", id),
+                                       .last_word = true};
     int r = cloud_perform(&call, 1, err);
 
     if (r == -ERR_NOT_FOUND) {
@@ -59,8 +60,6 @@ static int held(const LeaseText *l, Err *err)
 static int clear_dead(const Clouds *c, const LeaseTexts *l, Msec now, Lease *lease,
                       const LeaseText **ret_live, Err *err)
 {
-    int r;
-
     *ret_live = NULL;
     for (size_t i = 0; i < l->len; i++) {
         const LeaseText *one = &l->items[i];
@@ -69,7 +68,7 @@ static int clear_dead(const Clouds *c, const LeaseTexts *l, Msec now, Lease *lea
             *ret_live = *ret_live ? *ret_live : one;
             continue;
         }
-        if ((r = remove_group(c, one->id, err)) < 0)
+        if (remove_group(c, one->id, err) < 0)
             return err_wrap(err, "taking over the lease of %s", one->holder);
         lease->took_over = true;
     }

@@ -9,19 +9,20 @@
 #include "cloud/kinds.h"
 
 typedef struct Lease {
-    char *id;         /* of our group */
+    char *id; /* of our group */
     char *description;
     Msec until;
-    Msec created_at;  /* by the cloud's clock: what is younger was made during this run */
-    bool took_over;   /* a dead holder was found: unguarded kinds are to be listed twice before a
-                         POST, since its last request may still land */
+    Msec created_at; /* by the cloud's clock: what is younger was made during this run */
+    bool took_over;  /* a dead holder was found: unguarded kinds are to be listed twice before a
+                        POST, since its last request may still land */
 } Lease;
 
 #define LEASE_LIFE (2 * MINUTE)
 
 /* ERR_HELD with who holds it and until when. */
 int lease_take(const Clouds *c, const char *holder, Msec now, Lease *ret, Err *err) _must_check_;
-/* Renews when less than three quarters of its life are left (a batch may take a minute). ERR_HELD if it is gone: stop at once. */
+/* Renews when less than three quarters of its life are left (a batch may take a minute). ERR_HELD
+ * if it is gone: stop at once. */
 int lease_renew(const Clouds *c, Lease *l, Msec now, Err *err) _must_check_;
 void lease_drop(const Clouds *c, Lease *l); /* failing is fine: it expires */
 void lease_clear(Lease *l);

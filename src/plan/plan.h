@@ -18,29 +18,29 @@ typedef struct Step {
     ResourceKind kind;
     char *key;
     int generation;
-    char *detail;    /* KIND_UNRULE: the rule; KIND_GRANT: the role; else NULL */
-    char *id;        /* of the found object (delete of a duplicate is of exactly that one); or NULL */
-    char *reason;    /* "not there", "rule missing: in tcp 5432 group:web", "no longer in the file" */
-    int downtime_s;  /* an estimate for people; 0 none */
-    char *loss;      /* "50 GB of data", or NULL */
+    char *detail; /* KIND_UNRULE: the rule; KIND_GRANT: the role; else NULL */
+    char *id;     /* of the found object (delete of a duplicate is of exactly that one); or NULL */
+    char *reason; /* "not there", "rule missing: in tcp 5432 group:web", "no longer in the file" */
+    int downtime_s; /* an estimate for people; 0 none */
+    char *loss;     /* "50 GB of data", or NULL */
 } Step;
 typedef VEC(Step) Steps;
 
 typedef struct Wait {
     ResourceKind kind;
     char *key;
-    char *what;      /* "booting", "volume is being created", "host is starting services" */
-    Msec since;      /* 0: not known */
-    Msec deadline;   /* when it will be called stuck; 0: not known */
+    char *what;    /* "booting", "volume is being created", "host is starting services" */
+    Msec since;    /* 0: not known */
+    Msec deadline; /* when it will be called stuck; 0: not known */
 } Wait;
 typedef VEC(Wait) Waits;
 
 typedef struct Stuck {
     ResourceKind kind;
     char *key;
-    char *why;       /* the service's words where there are any */
-    int err_kind;    /* ErrKind: HEALTH for a host, PARTIAL for the rest */
-    char *report;    /* object in the mail container whose body says more (a host); or NULL */
+    char *why;    /* the service's words where there are any */
+    int err_kind; /* ErrKind: HEALTH for a host, PARTIAL for the rest */
+    char *report; /* object in the mail container whose body says more (a host); or NULL */
 } Stuck;
 typedef VEC(Stuck) Stucks;
 
@@ -52,9 +52,9 @@ typedef struct Next {
 
 typedef struct Goal {
     ResourceVec want;
-    bool destroy;      /* nothing is wanted: `want` is only for words */
-    bool data;         /* protected things (island_protects) go as well, when nothing wants them */
-    Msec run_started;  /* duplicates younger than this may be removed; 0: none */
+    bool destroy;     /* nothing is wanted: `want` is only for words */
+    bool data;        /* protected things (island_protects) go as well, when nothing wants them */
+    Msec run_started; /* duplicates younger than this may be removed; 0: none */
 } Goal;
 
 /* ERR_AMBIGUOUS when two objects claim one key and the younger one is used or older than this run:
@@ -62,7 +62,8 @@ typedef struct Goal {
 int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err) _must_check_;
 /* The world after a step, as far as it can be known ("?" for ids and addresses). */
 void plan_predict(const Goal *g, World *w, const Step *s);
-/* The world when everything that is under way has come to a good end: builds, first boots, deletes. */
+/* The world when everything that is under way has come to a good end: builds, first boots, deletes.
+ */
 void plan_settle(World *w);
 /* All steps in order, by next and predict from `w` on; ERR_BUG if it does not end. Steps that an
  * earlier, unfinished run left half done are in it as well. */
@@ -70,8 +71,13 @@ int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err) _mu
 /* True if the plan has that step (verb, kind, key, generation, detail; a KIND_SEND whose spec has
  * become known meanwhile is the same step). */
 bool plan_has(const Steps *plan, const Step *s);
-/* One line for a person: "+ server web.0   c1.c2r2, debian-12   not there"; for --json an object. */
+/* One line for a person: "+ server web.0   c1.c2r2, debian-12   not there"; for --json an object.
+ */
 void plan_line(const Goal *g, const Step *s, Buf *out);
+/* "create server web.0 (not there)", inside a sentence; to be freed. */
+char *plan_words_new(const Step *s);
+/* "! server web.0   flavor is big, ...": what no step can put right. */
+void plan_stuck_line(const Stuck *s, Buf *out);
 json_t *plan_step_json_new(const Goal *g, const Step *s);
 
 void goal_clear(Goal *g);

@@ -114,13 +114,18 @@ static void server_gone(World *w, const char *key, int generation)
 
 static void gone(World *w, const Resource *r)
 {
-    _cleanup_free_ char *key = xstrdup(r->key);
+    _cleanup_free_ char *key = xstrdup(r->key), *id = xstrdup(r->id ? r->id : "");
     ResourceKind kind = r->kind;
     int generation = r->generation;
+    const Resource *host;
 
     remove_item(w, r);
-    if (kind == RESOURCE_SERVER && !world_find(w, kind, key, generation))
+    if (kind != RESOURCE_SERVER)
+        return;
+    if (!world_find(w, kind, key, generation))
         server_gone(w, key, generation);
+    else if ((host = world_find_id(w, RESOURCE_HOST, id))) /* one of two of that key */
+        remove_item(w, host);
 }
 
 static void send(const Goal *g, World *w, Resource *host)

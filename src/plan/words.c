@@ -47,6 +47,22 @@ void plan_line(const Goal *g, const Step *s, Buf *out)
         buf_printf(out, "; LOSES %s", s->loss);
 }
 
+void plan_stuck_line(const Stuck *s, Buf *out)
+{
+    size_t start = out->len;
+
+    buf_printf(out, "  ! %s %s", resource_row(s->kind)->word, s->key);
+    column(out, start, 30);
+    buf_str(out, s->why);
+}
+
+char *plan_words_new(const Step *s)
+{
+    const char *word = verbs[s->verb].word[0] ? verbs[s->verb].word : verbs[s->verb].verb;
+
+    return xasprintf("%s %s %s (%s)", word, resource_row(s->kind)->word, s->key, s->reason);
+}
+
 json_t *plan_step_json_new(const Goal *g, const Step *s)
 {
     static const char *const actions[] = {['+'] = "create", ['~'] = "change", ['-'] = "delete"};

@@ -49,8 +49,9 @@ static void answer_status(const Arrival *a, HttpdCall *c)
         const char *key;
         json_t *inner;
         if (a->service == POCKET_NOVA || a->service == POCKET_CINDER)
-            json_object_foreach(r.json, key, inner)
+            json_object_foreach (r.json, key, inner) {
                 json_object_set_new(inner, "retryAfter", json_integer(f->retry_after_s));
+            }
     }
     if (r.json) {
         _cleanup_free_ char *text = json_dumps(r.json, JSON_COMPACT);

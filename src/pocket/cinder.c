@@ -85,8 +85,7 @@ static int64_t sum(Pocket *p, const char *project, bool sizes)
     int64_t n = 0;
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!cinder_volume_gone(row))
             n += sizes ? json_int(row, "size", 0) : 1;
     }
@@ -135,8 +134,7 @@ static void quota_answer(Pocket *p, const PocketCall *c, PocketReply *r, QuotaVi
 static void quota_show(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     const char *usage = pocket_query(c, "usage");
-    quota_answer(p, c, r,
-                 usage && strcasecmp(usage, "true") == 0 ? QUOTA_DETAILS : QUOTA_LIMITS);
+    quota_answer(p, c, r, usage && strcasecmp(usage, "true") == 0 ? QUOTA_DETAILS : QUOTA_LIMITS);
 }
 
 static void quota_defaults(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -168,10 +166,9 @@ static void limits(Pocket *p, const PocketCall *c, PocketReply *r)
     r->json = json_make_new(
         "{s:{s:[], s:{s:I, s:I, s:I, s:I, s:I, s:i}}}", "limits", "rate", "absolute",
         "maxTotalVolumes", (json_int_t)quota_limit(p, &cinder_quotas, project, "volumes"),
-        "maxTotalVolumeGigabytes",
-        (json_int_t)quota_limit(p, &cinder_quotas, project, "gigabytes"), "maxTotalSnapshots",
-        (json_int_t)quota_limit(p, &cinder_quotas, project, "snapshots"), "totalVolumesUsed",
-        (json_int_t)used_volumes(p, project), "totalGigabytesUsed",
+        "maxTotalVolumeGigabytes", (json_int_t)quota_limit(p, &cinder_quotas, project, "gigabytes"),
+        "maxTotalSnapshots", (json_int_t)quota_limit(p, &cinder_quotas, project, "snapshots"),
+        "totalVolumesUsed", (json_int_t)used_volumes(p, project), "totalGigabytesUsed",
         (json_int_t)used_gigabytes(p, project), "totalSnapshotsUsed", 0);
 }
 
@@ -181,12 +178,11 @@ static json_t *version_doc_new(Pocket *p)
 {
     _cleanup_free_ char *url = pocket_url(p, POCKET_CINDER);
     _cleanup_free_ char *href = xasprintf("%s/v3/", url);
-    return json_make_new("{s:[{s:s, s:s, s:s, s:s, s:s, s:[{s:s, s:s}], s:[{s:s, s:s}]}]}",
-                         "versions", "id", "v3.0", "status", "CURRENT", "version",
-                         "3." MINOR_TEXT(POCKET_VOLUME_MINOR), "min_version", "3.0", "updated",
-                         "2022-08-31T00:00:00Z", "links", "rel", "self", "href", href,
-                         "media-types", "base", "application/json", "type",
-                         "application/vnd.openstack.volume+json;version=3");
+    return json_make_new(
+        "{s:[{s:s, s:s, s:s, s:s, s:s, s:[{s:s, s:s}], s:[{s:s, s:s}]}]}", "versions", "id", "v3.0",
+        "status", "CURRENT", "version", "3." MINOR_TEXT(POCKET_VOLUME_MINOR), "min_version", "3.0",
+        "updated", "2022-08-31T00:00:00Z", "links", "rel", "self", "href", href, "media-types",
+        "base", "application/json", "type", "application/vnd.openstack.volume+json;version=3");
 }
 
 static void versions_root(Pocket *p, _unused_ const PocketCall *c, PocketReply *r)
@@ -233,7 +229,10 @@ void cinder_start(Pocket *p, _unused_ bool fresh)
 /* ---- routes */
 
 #define ROUTE(method, path, need, handler)                                                         \
-    {method, "/v3/" path, need, handler}, {method, "/v3/{project}/" path, need, handler}
+    {method, "/v3/" path, need, handler},                                                          \
+    {                                                                                              \
+        method, "/v3/{project}/" path, need, handler                                               \
+    }
 
 const PocketRoute cinder_routes[] = {
     {"GET", "/", NEED_NOTHING, versions_root},

@@ -79,8 +79,8 @@ static json_t *links_new(Pocket *p, const json_t *row)
     const char *id = row_get(row, "id"), *project = row_get(row, "project_id");
     _cleanup_free_ char *self = xasprintf("%s/v3/%s/volumes/%s", url, project, id);
     _cleanup_free_ char *bookmark = xasprintf("%s/%s/volumes/%s", url, project, id);
-    return json_make_new("[{s:s, s:s}, {s:s, s:s}]", "rel", "self", "href", self, "rel",
-                         "bookmark", "href", bookmark);
+    return json_make_new("[{s:s, s:s}, {s:s, s:s}]", "rel", "self", "href", self, "rel", "bookmark",
+                         "href", bookmark);
 }
 
 static json_t *view_new(Pocket *p, const json_t *row, bool detail)
@@ -110,71 +110,12 @@ static void answer(Pocket *p, const json_t *row, int status, PocketReply *r)
 
 /* ---- lists */
 
-/* 'text' or "text" at *s, which is moved behind it; NULL if it is none. */
-static char *literal(const char **s)
-{
-    char quote = **s;
-    if (quote != '\'' && quote != '"')
-        return NULL;
-    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
-    const char *at = *s + 1;
-    for (; *at && *at != quote; at++) {
-        if (*at == '\\' && at[1])
-            at++;
-        buf_char(&out, *at);
-    }
-    if (*at != quote)
-        return NULL;
-    *s = at + 1;
-    return buf_detach(&out);
-}
-
-static void spaces(const char **s)
-{
-    *s += strspn(*s, " \t");
-}
-
-static bool expect(const char **s, char c)
-{
-    spaces(s);
-    if (**s != c)
-        return false;
-    (*s)++;
-    spaces(s);
-    return true;
-}
-
-json_t *cinder_dict_new(const char *text)
-{
-    const char *s = text;
-    _cleanup_json_ json_t *out = json_object();
-    if (!expect(&s, '{'))
-        return NULL;
-    while (!expect(&s, '}')) {
-        if (*s == 'u') /* Python 2's u'text' */
-            s++;
-        _cleanup_free_ char *key = literal(&s);
-        if (!key || !expect(&s, ':'))
-            return NULL;
-        if (*s == 'u')
-            s++;
-        _cleanup_free_ char *value = literal(&s);
-        if (!value)
-            return NULL;
-        row_text(out, key, value);
-        if (!expect(&s, ',') && *s != '}')
-            return NULL;
-    }
-    return *s ? NULL : TAKE(out);
-}
-
 /* All pairs of `want` are among the row's metadata. */
 static bool metadata_has(const json_t *row, json_t *want)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(want, key, value)
-    {
+    json_object_foreach (want, key, value) {
         if (!json_equal(value, json_object_get(json_object_get(row, "metadata"), key)))
             return false;
     }
@@ -244,8 +185,7 @@ static bool metadata_valid(json_t *metadata, PocketReply *r)
     const char *key;
     json_t *value;
     bool ok = !metadata || json_is_object(metadata);
-    json_object_foreach(metadata, key, value)
-    {
+    json_object_foreach (metadata, key, value) {
         ok = ok && *key && strlen(key) <= 255 && json_is_string(value) &&
              json_string_length(value) <= 255;
     }
@@ -266,10 +206,10 @@ static bool quota_left(Pocket *p, const char *project, int64_t volumes, int64_t 
 {
     int64_t limit = quota_limit(p, &cinder_quotas, project, "volumes");
     if (!quota_allows(p, &cinder_quotas, project, "volumes", volumes)) {
-        _cleanup_free_ char *words = xasprintf(
-            "VolumeLimitExceeded: Maximum number of volumes allowed (%" PRId64
-            ") exceeded for quota 'volumes'.",
-            limit);
+        _cleanup_free_ char *words =
+            xasprintf("VolumeLimitExceeded: Maximum number of volumes allowed (%" PRId64
+                      ") exceeded for quota 'volumes'.",
+                      limit);
         over_limit(r, words);
         return false;
     }
@@ -297,8 +237,8 @@ static int64_t size_of(const json_t *size)
 
 static bool body_valid(const json_t *in, PocketReply *r)
 {
-    static const char *const sources[] = {"imageRef",      "snapshot_id", "source_volid",
-                                          "backup_id",     "source_replica"};
+    static const char *const sources[] = {"imageRef", "snapshot_id", "source_volid", "backup_id",
+                                          "source_replica"};
     if (!json_is_object(in)) {
         cinder_fail(r, 400, "Missing required element 'volume' in request body.");
         return false;
@@ -310,8 +250,9 @@ static bool body_valid(const json_t *in, PocketReply *r)
             return false;
         }
     if (size_of(json_object_get(in, "size")) < 1) {
-        cinder_fail(r, 400, "Invalid input received: Invalid volume size provided for create "
-                            "request (size argument must be an integer and greater than zero).");
+        cinder_fail(r, 400,
+                    "Invalid input received: Invalid volume size provided for create "
+                    "request (size argument must be an integer and greater than zero).");
         return false;
     }
     return metadata_valid(json_object_get(in, "metadata"), r);
@@ -320,12 +261,11 @@ static bool body_valid(const json_t *in, PocketReply *r)
 static json_t *row_new(Pocket *p, const PocketCall *c, const json_t *in, const json_t *type)
 {
     _cleanup_free_ char *id = pocket_uuid(true), *now = pocket_stamp(p, POCKET_CINDER);
-    json_t *row = json_make_new(
-        "{s:s, s:s, s:s, s:I, s:[], s:s, s:n, s:s, s:s}", "id", id, "project_id",
-        c->user->project_id, "user_id", c->user->user_id, "size",
-        (json_int_t)size_of(json_object_get(in, "size")), "attachments", "created_at", now,
-        "updated_at", "bootable", "false", "availability_zone",
-        json_str_or(in, "availability_zone", "nova"));
+    json_t *row = json_make_new("{s:s, s:s, s:s, s:I, s:[], s:s, s:n, s:s, s:s}", "id", id,
+                                "project_id", c->user->project_id, "user_id", c->user->user_id,
+                                "size", (json_int_t)size_of(json_object_get(in, "size")),
+                                "attachments", "created_at", now, "updated_at", "bootable", "false",
+                                "availability_zone", json_str_or(in, "availability_zone", "nova"));
     json_t *metadata = json_object_get(in, "metadata");
     json_object_set_new(row, "metadata", metadata ? json_deep_copy(metadata) : json_object());
     json_object_set(row, "volume_type", json_object_get(type, "name"));
@@ -371,12 +311,17 @@ void cinder_volume_update(Pocket *p, const PocketCall *c, PocketReply *r)
         cinder_fail(r, 400, "Missing required element 'volume' in request body.");
         return;
     }
-    static const char *const keys[] = {"name", "description", "metadata"};
+    /* The openstack client still sends the names of Cinder v1. */
+    static const char *const keys[][2] = {{"display_name", "name"},
+                                          {"display_description", "description"},
+                                          {"name", "name"},
+                                          {"description", "description"},
+                                          {"metadata", "metadata"}};
     if (!metadata_valid(json_object_get(in, "metadata"), r))
         return;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-        if (json_object_get(in, keys[i]))
-            json_object_set(row, keys[i], json_object_get(in, keys[i]));
+        if (json_object_get(in, keys[i][0]))
+            json_object_set(row, keys[i][1], json_object_get(in, keys[i][0]));
     put(p, row);
     answer(p, row, 200, r);
 }

@@ -137,9 +137,9 @@ void pocket_fail(PocketService s, PocketReply *r, int status, const char *type, 
                                 "message", message);
         break;
     case POCKET_NEUTRON:
-        r->json = json_make_new("{s:{s:s,s:s,s:s}}", "NeutronError", "type",
-                                type ? type : titles[row].neutron, "message", message, "detail",
-                                "");
+        r->json =
+            json_make_new("{s:{s:s,s:s,s:s}}", "NeutronError", "type",
+                          type ? type : titles[row].neutron, "message", message, "detail", "");
         break;
     case POCKET_GLANCE:
     case POCKET_SWIFT:
@@ -240,15 +240,16 @@ static json_t *next_link_new(const Pocket *p, PocketService s, const PocketCall 
     _cleanup_(buf_clear) Buf query = BUF_INIT(BUF_MAX_LINE);
     const char *name;
     json_t *value;
-    json_object_foreach(c->query, name, value)
-    {
+    json_object_foreach (c->query, name, value) {
         if (streq(name, "marker"))
             continue;
         if (json_is_string(value))
             add_query(&query, name, json_string_value(value));
         size_t i;
         json_t *item;
-        json_array_foreach(value, i, item) add_query(&query, name, json_string_value(item));
+        json_array_foreach (value, i, item) {
+            add_query(&query, name, json_string_value(item));
+        }
     }
     add_query(&query, "marker", marker);
     _cleanup_free_ char *base = pocket_url(p, s);

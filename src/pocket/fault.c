@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 
 typedef struct Rule {
-    int64_t n, every;   /* 0: not given */
-    double chance;      /* < 0: not given */
-    uint64_t state;     /* of its random numbers */
-    int64_t times;      /* what is left; -1: without limit */
+    int64_t n, every; /* 0: not given */
+    double chance;    /* < 0: not given */
+    uint64_t state;   /* of its random numbers */
+    int64_t times;    /* what is left; -1: without limit */
     char *service, *method, *path;
     Fault fault;
     int64_t seen;
@@ -83,7 +83,8 @@ static int read_action(const json_t *j, Fault *f, Err *err)
             may_be_after = words[i].may_be_after;
         }
     if (f->kind == FAULT_NONE)
-        return err_set(err, ERR_CONFIG, "\"do\" must be delay, status, reset, truncate, kill or stop");
+        return err_set(err, ERR_CONFIG,
+                       "\"do\" must be delay, status, reset, truncate, kill or stop");
     const char *when = json_str_or(j, "when", f->kind == FAULT_TRUNCATE ? "after" : "before");
     f->after = streq(when, "after");
     if ((!f->after && !streq(when, "before")) || (f->after && !may_be_after))
@@ -103,14 +104,12 @@ static int read_action(const json_t *j, Fault *f, Err *err)
 
 static int read_rule(const json_t *j, Rule *r, Err *err)
 {
-    static const char *const keys[] = {"n",           "every", "chance", "seed",    "service",
-                                       "match",       "do",    "ms",     "status",  "retry_after",
-                                       "message",     "when",  "bytes",  "pid_file", "times",
-                                       NULL};
+    static const char *const keys[] = {
+        "n",      "every",       "chance",  "seed", "service", "match",    "do",    "ms",
+        "status", "retry_after", "message", "when", "bytes",   "pid_file", "times", NULL};
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)j, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)j, key, value) {
         size_t i = 0;
         while (keys[i] && !streq(keys[i], key))
             i++;

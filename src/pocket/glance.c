@@ -12,8 +12,8 @@ static json_t *version_new(Pocket *p, const char *id, const char *status)
 
 static void versions(Pocket *p, PocketReply *r, int status)
 {
-    static const char *const older[] = {"v2.13", "v2.9", "v2.7", "v2.6", "v2.5", "v2.4",
-                                        "v2.3",  "v2.2", "v2.1", "v2.0"};
+    static const char *const older[] = {"v2.13", "v2.9", "v2.7", "v2.6", "v2.5",
+                                        "v2.4",  "v2.3", "v2.2", "v2.1", "v2.0"};
     json_t *list = json_array();
     json_array_append_new(list, version_new(p, "v2.15", "CURRENT"));
     for (size_t i = 0; i < ARRAY_LEN(older); i++)
@@ -58,8 +58,8 @@ static bool in_list(const char *list, const char *value)
 
 static bool fits(const PocketCall *c, const json_t *image)
 {
-    static const char *const keys[] = {"id",     "name",       "status", "visibility",
-                                       "owner",  "disk_format", "container_format", NULL};
+    static const char *const keys[] = {"id",    "name",        "status",           "visibility",
+                                       "owner", "disk_format", "container_format", NULL};
     for (size_t i = 0; keys[i]; i++) {
         const char *want = pocket_query(c, keys[i]);
         const char *have = json_str_or(image, keys[i], "");
@@ -88,9 +88,8 @@ static void sort_rows(const PocketCall *c, json_t *rows)
 {
     const char *sort = pocket_query(c, "sort");
     const char *key = pocket_query(c, "sort_key"), *dir = pocket_query(c, "sort_dir");
-    _cleanup_free_ char *spec = sort ? xstrdup(sort)
-                                     : xasprintf("%s:%s", key ? key : "created_at",
-                                                 dir ? dir : "desc");
+    _cleanup_free_ char *spec =
+        sort ? xstrdup(sort) : xasprintf("%s:%s", key ? key : "created_at", dir ? dir : "desc");
     size_t n = strcspn(spec, ",");
     spec[n] = 0;
     char *colon = strchr(spec, ':');
@@ -114,8 +113,7 @@ static void add_query(const PocketCall *c, Buf *b)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(c->query, name, value)
-    {
+    json_object_foreach (c->query, name, value) {
         if (streq(name, "marker") || !json_is_string(value))
             continue;
         buf_url_quote(b, name, "");
@@ -135,8 +133,7 @@ static void page(Pocket *p, const PocketCall *c, PocketReply *r, json_t *rows)
         return;
     }
     size_t start = 0, size = json_array_size(rows);
-    while (marker && start < size &&
-           !streq(json_str(json_array_get(rows, start), "id"), marker))
+    while (marker && start < size && !streq(json_str(json_array_get(rows, start), "id"), marker))
         start++;
     if (marker && start++ == size) {
         pocket_fail(POCKET_GLANCE, r, 404, NULL, "Failed to find image %s to page from", marker);
@@ -166,8 +163,7 @@ static void list_images(Pocket *p, const PocketCall *c, PocketReply *r)
     _cleanup_json_ json_t *rows = json_array();
     size_t i;
     json_t *image;
-    json_array_foreach(all, i, image)
-    {
+    json_array_foreach (all, i, image) {
         if (visible(c, image) && fits(c, image))
             json_array_append(rows, image);
     }

@@ -49,6 +49,7 @@ const PocketRoute keystone_routes[] = {
     {"GET", CREDENTIALS "/{id}", NEED_TOKEN, ks_credential_get},
     {"DELETE", CREDENTIALS "/{id}", NEED_TOKEN, ks_credential_delete},
     {"GET", "/v3/domains", NEED_TOKEN, ks_domain_list},
+    {"POST", "/v3/domains", NEED_TOKEN, ks_domain_post},
     {"GET", "/v3/domains/{domain}", NEED_TOKEN, ks_domain_get},
     {"GET", "/v3/projects", NEED_TOKEN, ks_project_list},
     {"POST", "/v3/projects", NEED_TOKEN, ks_project_post},
@@ -98,7 +99,8 @@ void ks_missing(PocketReply *r, const char *kind, const char *id)
 
 void ks_unauthorized(const Pocket *p, PocketReply *r)
 {
-    pocket_fail(POCKET_KEYSTONE, r, 401, NULL, "The request you have made requires authentication.");
+    pocket_fail(POCKET_KEYSTONE, r, 401, NULL,
+                "The request you have made requires authentication.");
     _cleanup_free_ char *url = pocket_url(p, POCKET_KEYSTONE);
     strlist_addf(&r->headers, "WWW-Authenticate: Keystone uri=\"%s/v3\"", url);
 }
@@ -106,8 +108,7 @@ void ks_unauthorized(const Pocket *p, PocketReply *r)
 static void add_self(Pocket *p, json_t *row, const char *path)
 {
     _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
-    _cleanup_free_ char *href =
-        xasprintf("%s/v3/%s/%s", base, path, json_str_or(row, "id", ""));
+    _cleanup_free_ char *href = xasprintf("%s/v3/%s/%s", base, path, json_str_or(row, "id", ""));
     json_object_set_new(row, "links", json_make_new("{s:s}", "self", href));
 }
 
@@ -123,7 +124,10 @@ void ks_list(Pocket *p, const PocketCall *c, PocketReply *r, const char *plural,
 {
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) if (!json_object_get(row, "links")) add_self(p, row, plural);
+    json_array_foreach (rows, i, row) {
+        if (!json_object_get(row, "links"))
+            add_self(p, row, plural);
+    }
     _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
     _cleanup_free_ char *self = xasprintf("%s%s", base, c->path);
     r->status = 200;
@@ -139,12 +143,11 @@ json_t *ks_filter_new(const PocketCall *c, json_t *rows_taken, const char *name,
     json_t *kept = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows_taken, i, row)
-    {
+    json_array_foreach (rows_taken, i, row) {
         const json_t *v = json_object_get(row, key);
-        bool fits = json_is_boolean(v) ? (strcasecmp(want, "false") != 0 && !streq(want, "0")) ==
-                                             json_is_true(v)
-                                       : streq(json_string_value(v), want);
+        bool fits = json_is_boolean(v)
+                        ? (strcasecmp(want, "false") != 0 && !streq(want, "0")) == json_is_true(v)
+                        : streq(json_string_value(v), want);
         if (fits)
             json_array_append(kept, row);
     }
@@ -156,8 +159,8 @@ void ks_imply(StrList *names)
 {
     static const struct {
         const char *role, *implied;
-    } rows[] = {{"admin", "manager"}, {"admin", "member"}, {"manager", "reader"},
-                {"member", "reader"}};
+    } rows[] = {
+        {"admin", "manager"}, {"admin", "member"}, {"manager", "reader"}, {"member", "reader"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (strlist_has(names, rows[i].role) && !strlist_has(names, rows[i].implied))
             strlist_add(names, rows[i].implied);
@@ -169,8 +172,7 @@ void ks_roles(Pocket *p, const char *user_id, const char *project_id, bool impli
     _cleanup_json_ json_t *rows = store_list_new(p->store, "assignment", project_id);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!streq(json_str(row, "user_id"), user_id))
             continue;
         _cleanup_json_ json_t *role = store_get_new(p->store, "role", json_str(row, "role_id"));
@@ -192,8 +194,7 @@ static void drop_rows(Pocket *p, const char *kind, const char *user_id, const ch
     _cleanup_json_ json_t *rows = store_list_new(p->store, kind, user_id);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!project_id || streq(json_str(row, "project_id"), project_id))
             store_delete(p->store, kind, json_str(row, "id"));
     }
@@ -242,8 +243,7 @@ json_t *ks_domain_new(Pocket *p, const json_t *by)
     _cleanup_json_ json_t *rows = store_list_new(p->store, "domain", NULL);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (name && strcasecmp(json_str(row, "name"), name) == 0)
             return json_incref(row);
     }

@@ -1,5 +1,5 @@
-/* Application credentials. Shapes: Identity API v3, "Application Credentials". The client may choose
- * the secret; access rules are stored and enforced for every service. */
+/* Application credentials. Shapes: Identity API v3, "Application Credentials". The client may
+ * choose the secret; access rules are stored and enforced for every service. */
 #include "io/crypt.h"
 #include "pocket/keystone_rows.h"
 
@@ -39,8 +39,7 @@ static json_t *view_new(Pocket *p, const json_t *row, const char *secret)
     json_t *roles = json_array();
     size_t i;
     json_t *name;
-    json_array_foreach(json_object_get(row, "role_names"), i, name)
-    {
+    json_array_foreach (json_object_get(row, "role_names"), i, name) {
         _cleanup_json_ json_t *role = ks_role_new(p, json_string_value(name));
         json_array_append_new(roles,
                               json_make_new("{s:s,s:s,s:n}", "id", json_str_or(role, "id", ""),
@@ -50,9 +49,8 @@ static json_t *view_new(Pocket *p, const json_t *row, const char *secret)
     if (secret)
         json_object_set_new(v, "secret", json_string(secret));
     _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
-    _cleanup_free_ char *href =
-        xasprintf("%s/v3/users/%s/application_credentials/%s", base, json_str(row, "user_id"),
-                  json_str(row, "id"));
+    _cleanup_free_ char *href = xasprintf("%s/v3/users/%s/application_credentials/%s", base,
+                                          json_str(row, "user_id"), json_str(row, "id"));
     json_object_set_new(v, "links", json_make_new("{s:s}", "self", href));
     return v;
 }
@@ -66,7 +64,9 @@ void ks_credential_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) json_array_append_new(views, view_new(p, row, NULL));
+    json_array_foreach (rows, i, row) {
+        json_array_append_new(views, view_new(p, row, NULL));
+    }
     json_decref(rows);
     ks_list(p, c, r, "application_credentials", views);
 }
@@ -116,8 +116,7 @@ static json_t *wanted_roles_new(Pocket *p, const PocketCall *c, const json_t *wa
     }
     size_t i;
     json_t *want;
-    json_array_foreach(wanted, i, want)
-    {
+    json_array_foreach (wanted, i, want) {
         const char *id = json_str(want, "id"), *name = json_str(want, "name");
         _cleanup_json_ json_t *role = id     ? store_get_new(p->store, "role", id)
                                       : name ? ks_role_new(p, name)
@@ -126,8 +125,10 @@ static json_t *wanted_roles_new(Pocket *p, const PocketCall *c, const json_t *wa
             _cleanup_free_ char *why =
                 xasprintf("Could not find role assignment with role: %s, user or group: %s, "
                           "project, domain, or system: %s.",
-                          id ? id : name ? name : "", c->user->user_id,
-                          c->user->project_id ? c->user->project_id : "");
+                          id     ? id
+                          : name ? name
+                                 : "",
+                          c->user->user_id, c->user->project_id ? c->user->project_id : "");
             refuse(r, why);
             json_decref(names);
             return NULL;
@@ -143,8 +144,7 @@ static json_t *access_rules_new(const json_t *rules, PocketReply *r)
     json_t *out = json_array();
     size_t i;
     json_t *rule;
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach (rules, i, rule) {
         const char *service = json_str(rule, "service"), *method = json_str(rule, "method");
         const char *path = json_str(rule, "path");
         if (!service || !method || !path || path[0] != '/') {

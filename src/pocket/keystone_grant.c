@@ -17,7 +17,9 @@ void ks_role_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) json_array_append_new(views, role_view_new(row));
+    json_array_foreach (rows, i, row) {
+        json_array_append_new(views, role_view_new(row));
+    }
     json_decref(rows);
     ks_list(p, c, r, "roles", views);
 }
@@ -170,8 +172,9 @@ static json_t *party_new(Pocket *p, const char *kind, const char *id, bool names
     const char *domain_id = json_str(row, "domain_id");
     if (domain_id) {
         _cleanup_json_ json_t *domain = store_get_new(p->store, "domain", domain_id);
-        json_object_set_new(v, "domain", json_make_new("{s:s,s:s}", "id", domain_id, "name",
-                                                       json_str_or(domain, "name", "")));
+        json_object_set_new(
+            v, "domain",
+            json_make_new("{s:s,s:s}", "id", domain_id, "name", json_str_or(domain, "name", "")));
     }
     return v;
 }
@@ -183,11 +186,11 @@ static void add_assignment(Pocket *p, json_t *list, const json_t *row, const cha
     _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
     _cleanup_free_ char *href =
         xasprintf("%s/v3/projects/%s/users/%s/roles/%s", base, project, user, role_id);
-    json_array_append_new(
-        list, json_make_new("{s:o,s:o,s:{s:o},s:{s:s}}", "role",
-                            party_new(p, "role", role_id, names), "user",
-                            party_new(p, "user", user, names), "scope", "project",
-                            party_new(p, "project", project, names), "links", "assignment", href));
+    json_array_append_new(list, json_make_new("{s:o,s:o,s:{s:o},s:{s:s}}", "role",
+                                              party_new(p, "role", role_id, names), "user",
+                                              party_new(p, "user", user, names), "scope", "project",
+                                              party_new(p, "project", project, names), "links",
+                                              "assignment", href));
 }
 
 static void add_with_implied(Pocket *p, json_t *list, const json_t *row, const char *role_filter,
@@ -231,8 +234,7 @@ void ks_assignment_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *list = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!user || streq(user, json_str(row, "user_id")))
             add_with_implied(p, list, row, role, flag(c, "effective"), flag(c, "include_names"));
     }

@@ -24,9 +24,8 @@ static void grant(Pocket *p, const json_t *user, const char *project_id, const c
     _cleanup_json_ json_t *role = ks_role_new(p, role_name);
     const char *user_id = json_str(user, "id"), *role_id = json_str(role, "id");
     _cleanup_free_ char *id = xasprintf("%s:%s:%s", user_id, project_id, role_id);
-    _cleanup_json_ json_t *row =
-        json_make_new("{s:s,s:s,s:s,s:s}", "id", id, "user_id", user_id, "project_id", project_id,
-                      "role_id", role_id);
+    _cleanup_json_ json_t *row = json_make_new("{s:s,s:s,s:s,s:s}", "id", id, "user_id", user_id,
+                                               "project_id", project_id, "role_id", role_id);
     store_put(p->store, "assignment", project_id, user_id, row);
 }
 

@@ -42,8 +42,7 @@ static bool credential_roles(Pocket *p, Caller *c, const json_t *credential, Str
     bool all = true;
     size_t i;
     json_t *name;
-    json_array_foreach(json_object_get(credential, "role_names"), i, name)
-    {
+    json_array_foreach (json_object_get(credential, "role_names"), i, name) {
         all = all && strlist_has(&of_user, json_string_value(name));
         strlist_add(ret, json_string_value(name));
     }
@@ -126,11 +125,11 @@ bool caller_may(const Caller *c, PocketService s, const char *method, const char
         return true;
     size_t i;
     json_t *rule;
-    json_array_foreach(c->access_rules, i, rule)
-    {
+    json_array_foreach (c->access_rules, i, rule) {
         const char *service = json_str_or(rule, "service", "");
         bool volume = s == POCKET_CINDER && streq(service, "block-storage");
-        if ((streq(service, service_type(s)) || volume) && streq(json_str(rule, "method"), method) &&
+        if ((streq(service, service_type(s)) || volume) &&
+            streq(json_str(rule, "method"), method) &&
             access_path_matches(json_str_or(rule, "path", ""), path))
             return true;
     }
@@ -171,10 +170,10 @@ static json_t *catalog_new(Pocket *p, const char *project_id)
             xasprintf("%s%s%s", base, rows[i].path, rows[i].project ? project_id : "");
         _cleanup_(buf_clear) Buf id = BUF_INIT(64);
         crypt_hash(CRYPT_MD5, str_of(rows[i].name), &id);
-        json_array_append_new(list, json_make_new("{s:o,s:s,s:s,s:s}", "endpoints",
-                                                  endpoints_new(p, rows[i].name, url), "id", id.p,
-                                                  "name", rows[i].name, "type",
-                                                  service_type(rows[i].service)));
+        json_array_append_new(list,
+                              json_make_new("{s:o,s:s,s:s,s:s}", "endpoints",
+                                            endpoints_new(p, rows[i].name, url), "id", id.p, "name",
+                                            rows[i].name, "type", service_type(rows[i].service)));
     }
     return list;
 }
@@ -217,9 +216,8 @@ static json_t *token_view_new(Pocket *p, const Caller *c, bool catalog)
     }
     if (c->credential_id) {
         _cleanup_json_ json_t *a = store_get_new(p->store, "app_credential", c->credential_id);
-        json_t *view =
-            json_make_new("{s:s,s:s,s:b}", "id", c->credential_id, "name",
-                          json_str_or(a, "name", ""), "restricted", !u->unrestricted);
+        json_t *view = json_make_new("{s:s,s:s,s:b}", "id", c->credential_id, "name",
+                                     json_str_or(a, "name", ""), "restricted", !u->unrestricted);
         if (c->access_rules)
             json_object_set(view, "access_rules", c->access_rules);
         json_object_set_new(t, "application_credential", view);
@@ -270,8 +268,7 @@ static bool by_credential(Pocket *p, const json_t *identity, Login *l)
     } else if (name) {
         _cleanup_json_ json_t *user = ks_user_new(p, json_object_get(by, "user"));
         if (user)
-            l->credential =
-                store_find_new(p->store, "app_credential", json_str(user, "id"), name);
+            l->credential = store_find_new(p->store, "app_credential", json_str(user, "id"), name);
     }
     if (!l->credential ||
         !ks_hash_fits(json_object_get(l->credential, "secret_hash"), json_str(by, "secret")))
@@ -306,11 +303,11 @@ static bool find_scope(Pocket *p, const Login *l, const json_t *scope, char **re
     if (l->credential) {
         const char *id = json_str(l->credential, "project_id");
         *ret = id ? xstrdup(id) : NULL;
-        return !scope; /* it has its scope; asking for one is refused */
+        return !scope || json_is_null(scope); /* it has its own; asking for one is refused */
     }
     if (json_is_string(scope))
         return true; /* "unscoped" */
-    if (!scope) {
+    if (!scope || json_is_null(scope)) {
         const char *id = default_project(p, l);
         *ret = id ? xstrdup(id) : NULL;
         return true;
@@ -327,8 +324,7 @@ void ks_drop_expired(Pocket *p)
     _cleanup_json_ json_t *rows = store_list_new(p->store, "token", NULL);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (json_int(row, "expires_ms", 0) <= p->now())
             store_delete(p->store, "token", json_str(row, "id"));
     }

@@ -75,7 +75,9 @@ void ks_user_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) json_array_append_new(views, ks_user_view_new(row));
+    json_array_foreach (rows, i, row) {
+        json_array_append_new(views, ks_user_view_new(row));
+    }
     json_decref(rows);
     ks_list(p, c, r, "users", views);
 }
@@ -162,8 +164,7 @@ void ks_user_delete(Pocket *p, const PocketCall *c, PocketReply *r)
     _cleanup_json_ json_t *grants = store_list_new(p->store, "assignment", NULL);
     size_t i;
     json_t *grant;
-    json_array_foreach(grants, i, grant)
-    {
+    json_array_foreach (grants, i, grant) {
         if (streq(json_str(grant, "user_id"), id))
             store_delete(p->store, "assignment", json_str(grant, "id"));
     }
@@ -202,8 +203,7 @@ static json_t *projects_of_new(Pocket *p, const char *user_id)
     _cleanup_json_ json_t *projects = store_list_new(p->store, "project", NULL);
     size_t i;
     json_t *project;
-    json_array_foreach(projects, i, project)
-    {
+    json_array_foreach (projects, i, project) {
         StrList roles = {0};
         ks_roles(p, user_id, json_str(project, "id"), false, &roles);
         if (roles.len > 0)
@@ -250,6 +250,34 @@ void ks_domain_get(Pocket *p, const PocketCall *c, PocketReply *r)
         ks_one(p, r, 200, "domain", "domains", row);
     else
         ks_missing(r, "domain", id);
+}
+
+void ks_domain_post(Pocket *p, const PocketCall *c, PocketReply *r)
+{
+    const json_t *in = json_object_get(c->body, "domain");
+    const char *name = json_str(in, "name");
+    if (!ks_admin(c)) {
+        ks_forbidden(r, "identity:create_domain");
+        return;
+    }
+    if (!name || !*name) {
+        pocket_fail(POCKET_KEYSTONE, r, 400, NULL, "'name' is a required property");
+        return;
+    }
+    _cleanup_json_ json_t *there = store_find_new(p->store, "domain", NULL, name);
+    if (there) {
+        pocket_fail(POCKET_KEYSTONE, r, 409, NULL,
+                    "Conflict occurred attempting to store domain - Duplicate entry found with "
+                    "name %s.",
+                    name);
+        return;
+    }
+    _cleanup_free_ char *id = pocket_uuid(false);
+    json_t *row = json_make_new("{s:s,s:s,s:b,s:s}", "id", id, "name", name, "enabled",
+                                json_bool(in, "enabled", true), "description",
+                                json_str_or(in, "description", ""));
+    store_put(p->store, "domain", NULL, name, row);
+    ks_one(p, r, 201, "domain", "domains", row);
 }
 
 void ks_project_list(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -346,8 +374,7 @@ void ks_project_delete(Pocket *p, const PocketCall *c, PocketReply *r)
     _cleanup_json_ json_t *grants = store_list_new(p->store, "assignment", id);
     size_t i;
     json_t *grant;
-    json_array_foreach(grants, i, grant)
-    {
+    json_array_foreach (grants, i, grant) {
         const char *user = json_str(grant, "user_id");
         ks_drop_tokens(p, user, id);
         ks_drop_credentials(p, user, id);

@@ -1,11 +1,11 @@
 /* Neutron: its routes, version and extension documents, quotas, and the seed of a new cloud. */
+#include "io/crypt.h"
 #include "pocket/neutron.h"
 
 #define EXTERNAL_NAME "public"
-#define EXTERNAL_CIDR "127.78.0.0/24"
 
-const NeutronKind *const neutron_kinds[] = {&kind_network, &kind_subnet,   &kind_port,
-                                            &kind_router,  &kind_group,    &kind_rule,
+const NeutronKind *const neutron_kinds[] = {&kind_network,  &kind_subnet, &kind_port,
+                                            &kind_router,   &kind_group,  &kind_rule,
                                             &kind_floating, NULL};
 
 /* ---- quotas */
@@ -24,14 +24,10 @@ USED(rule, "security_group_rule")
 USED(floating, "floatingip")
 
 static const Quota quotas[] = {
-    {"network", 100, used_network},
-    {"subnet", 100, used_subnet},
-    {"port", 500, used_port},
-    {"router", 10, used_router},
-    {"security_group", 50, used_group},
-    {"security_group_rule", 500, used_rule},
-    {"floatingip", 10, used_floating},
-    {0},
+    {"network", 100, used_network},     {"subnet", 100, used_subnet},
+    {"port", 500, used_port},           {"router", 10, used_router},
+    {"security_group", 50, used_group}, {"security_group_rule", 500, used_rule},
+    {"floatingip", 10, used_floating},  {0},
 };
 const QuotaSet neutron_quotas = {"neutron_quota", quotas};
 
@@ -49,8 +45,8 @@ static void quota_answer(Pocket *p, const PocketCall *c, PocketReply *r, QuotaVi
     if (!quota_allowed(c, r))
         return;
     r->status = 200;
-    r->json = json_make_new(
-        "{s:o}", "quota", quota_view_new(p, &neutron_quotas, c->args.items[0], view, "used"));
+    r->json = json_make_new("{s:o}", "quota",
+                            quota_view_new(p, &neutron_quotas, c->args.items[0], view, "used"));
 }
 
 static void quota_show(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -159,10 +155,9 @@ static void resources(Pocket *p, _unused_ const PocketCall *c, PocketReply *r)
     json_t *list = json_array();
     for (const NeutronKind *const *k = neutron_kinds; *k; k++) {
         _cleanup_free_ char *href = xasprintf("%s/v2.0/%s", url, (*k)->path);
-        json_array_append_new(list,
-                              json_make_new("{s:s, s:s, s:[{s:s, s:s}]}", "name", (*k)->name,
-                                            "collection", (*k)->path, "links", "href", href, "rel",
-                                            "self"));
+        json_array_append_new(list, json_make_new("{s:s, s:s, s:[{s:s, s:s}]}", "name", (*k)->name,
+                                                  "collection", (*k)->path, "links", "href", href,
+                                                  "rel", "self"));
     }
     r->status = 200;
     r->json = json_make_new("{s:o}", "resources", list);
@@ -193,15 +188,19 @@ void neutron_start(Pocket *p, bool fresh)
     if (fresh) {
         _cleanup_json_ json_t *project = store_find_new(p->store, "project", NULL, "admin");
         const char *admin = row_get(project, "id");
+        /* Two clouds on one machine must not hand out the same addresses. */
+        uint8_t third;
+        crypt_random(&third, sizeof third);
+        _cleanup_free_ char *cidr = xasprintf("127.78.%d.0/24", third);
         _cleanup_json_ json_t *net =
             seed_new(p, &kind_network,
                      json_make_new("{s:s, s:s, s:b, s:b}", "name", EXTERNAL_NAME, "project_id",
                                    admin, "shared", 1, "router:external", 1));
-        _cleanup_json_ json_t *subnet = seed_new(
-            p, &kind_subnet,
-            json_make_new("{s:s, s:s, s:s, s:i, s:s, s:b}", "name", EXTERNAL_NAME, "project_id",
-                          admin, "network_id", row_get(net, "id"), "ip_version", 4, "cidr",
-                          EXTERNAL_CIDR, "enable_dhcp", 0));
+        _cleanup_json_ json_t *subnet =
+            seed_new(p, &kind_subnet,
+                     json_make_new("{s:s, s:s, s:s, s:i, s:s, s:b}", "name", EXTERNAL_NAME,
+                                   "project_id", admin, "network_id", row_get(net, "id"),
+                                   "ip_version", 4, "cidr", cidr, "enable_dhcp", 0));
         BUG_IF(!subnet);
     }
     neutron_forward_sync(p);
@@ -213,7 +212,9 @@ void neutron_start(Pocket *p, bool fresh)
     {"GET", "/v2.0/" path, NEED_PROJECT, neutron_list},                                            \
         {"POST", "/v2.0/" path, NEED_MEMBER, neutron_create},                                      \
         {"GET", "/v2.0/" path "/{id}", NEED_PROJECT, neutron_show},                                \
-        {"DELETE", "/v2.0/" path "/{id}", NEED_MEMBER, neutron_remove}
+    {                                                                                              \
+        "DELETE", "/v2.0/" path "/{id}", NEED_MEMBER, neutron_remove                               \
+    }
 #define CHANGED_AND_TAGGED(path)                                                                   \
     {"PUT", "/v2.0/" path "/{id}", NEED_MEMBER, neutron_update},                                   \
         {"GET", "/v2.0/" path "/{id}/tags", NEED_PROJECT, neutron_tags_get},                       \
@@ -221,7 +222,9 @@ void neutron_start(Pocket *p, bool fresh)
         {"DELETE", "/v2.0/" path "/{id}/tags", NEED_MEMBER, neutron_tags_delete},                  \
         {"GET", "/v2.0/" path "/{id}/tags/{tag}", NEED_PROJECT, neutron_tag_get},                  \
         {"PUT", "/v2.0/" path "/{id}/tags/{tag}", NEED_MEMBER, neutron_tag_put},                   \
-        {"DELETE", "/v2.0/" path "/{id}/tags/{tag}", NEED_MEMBER, neutron_tag_delete}
+    {                                                                                              \
+        "DELETE", "/v2.0/" path "/{id}/tags/{tag}", NEED_MEMBER, neutron_tag_delete                \
+    }
 
 const PocketRoute neutron_routes[] = {
     {"GET", "/", NEED_NOTHING, versions},

@@ -18,13 +18,13 @@ typedef enum AttrType {
 } AttrType;
 
 enum { /* NeutronAttr.flags */
-    ON_POST = 1,
-    ON_PUT = 2,
-    ON_BOTH = 3,
-    NEEDED = 4,
-    OR_NULL = 8,
-    BY_ADMIN = 16, /* 403 for others, unless it is the default */
-    OR_EMPTY = 32  /* ATTR_ID: "" too */
+       ON_POST = 1,
+       ON_PUT = 2,
+       ON_BOTH = 3,
+       NEEDED = 4,
+       OR_NULL = 8,
+       BY_ADMIN = 16, /* 403 for others, unless it is the default */
+       OR_EMPTY = 32  /* ATTR_ID: "" too */
 };
 
 typedef struct NeutronAttr {
@@ -35,9 +35,9 @@ typedef struct NeutronAttr {
 } NeutronAttr;
 
 typedef struct NeutronKind {
-    const char *name;           /* kind in the store, key of a body, quota: "port" */
-    const char *plural, *path;  /* "security_groups", "security-groups" */
-    const char *missing;        /* error type: "PortNotFound" */
+    const char *name;          /* kind in the store, key of a body, quota: "port" */
+    const char *plural, *path; /* "security_groups", "security-groups" */
+    const char *missing;       /* error type: "PortNotFound" */
     const char *missing_before, *missing_after; /* its message around the id */
     const NeutronAttr *attrs;
     const char *const *filters; /* further names that may be asked for in a list; NULL-ended */

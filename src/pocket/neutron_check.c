@@ -131,9 +131,8 @@ static bool set_one(const NeutronKind *k, const PocketCall *c, const char *name,
         return false;
     if ((a->flags & BY_ADMIN) && c && !row_admin(c) && !is_default(a, converted)) {
         json_decref(converted);
-        neutron_fail(r, 403, "PolicyNotAuthorized",
-                     "(rule:%s_%s:%s) is disallowed by policy", flag == ON_POST ? "create" : "update",
-                     k->name, name);
+        neutron_fail(r, 403, "PolicyNotAuthorized", "(rule:%s_%s:%s) is disallowed by policy",
+                     flag == ON_POST ? "create" : "update", k->name, name);
         return false;
     }
     json_object_set_new(row, name, converted);
@@ -145,8 +144,7 @@ bool neutron_check(const NeutronKind *k, const PocketCall *c, json_t *in, unsign
 {
     const char *name;
     json_t *value;
-    json_object_foreach(in, name, value)
-    {
+    json_object_foreach (in, name, value) {
         if (!set_one(k, c, name, value, flag, row, r))
             return false;
     }

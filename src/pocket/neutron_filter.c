@@ -1,12 +1,12 @@
 /* Lists of Neutron: filters, order, fields. */
 #include "pocket/neutron.h"
 
-static const char *const reserved[] = {"fields",   "limit",    "marker",   "page_reverse",
-                                       "sort_key", "sort_dir", "tags",     "tags-any",
+static const char *const reserved[] = {"fields",   "limit",        "marker", "page_reverse",
+                                       "sort_key", "sort_dir",     "tags",   "tags-any",
                                        "not-tags", "not-tags-any", NULL};
-static const char *const common[] = {"id",         "name",       "description",     "project_id",
-                                     "tenant_id",  "created_at", "revision_number", "updated_at",
-                                     "status", NULL};
+static const char *const common[] = {"id",        "name",       "description",     "project_id",
+                                     "tenant_id", "created_at", "revision_number", "updated_at",
+                                     "status",    NULL};
 
 static bool in_list(const char *const *list, const char *name)
 {
@@ -20,8 +20,7 @@ bool neutron_query_check(const NeutronKind *k, const PocketCall *c, PocketReply 
 {
     const char *name;
     json_t *value;
-    json_object_foreach(c->query, name, value)
-    {
+    json_object_foreach (c->query, name, value) {
         bool known = in_list(reserved, name) || in_list(common, name) || in_list(k->filters, name);
         for (const NeutronAttr *a = k->attrs; a->name && !known; a++)
             known = streq(a->name, name);
@@ -42,7 +41,9 @@ static bool tags_match(const json_t *tags, const char *list, bool any)
         bool has = false;
         size_t i;
         json_t *tag;
-        json_array_foreach(tags, i, tag) has = has || str_eq(str_of(json_string_value(tag)), part);
+        json_array_foreach (tags, i, tag) {
+            has = has || str_eq(str_of(json_string_value(tag)), part);
+        }
         if (has == any)
             return any;
     }
@@ -75,8 +76,7 @@ static bool fixed_ips_match(const json_t *fixed, const char *text)
     _cleanup_free_ char *key = xstrndup(text, (size_t)(equals - text));
     size_t i;
     json_t *item;
-    json_array_foreach(fixed, i, item)
-    {
+    json_array_foreach (fixed, i, item) {
         if (streq(json_str(item, key), equals + 1))
             return true;
     }
@@ -89,8 +89,7 @@ static bool fixed_ips_filter(const json_t *query, const json_t *fixed)
         return fixed_ips_match(fixed, json_string_value(query));
     size_t i;
     json_t *item;
-    json_array_foreach(query, i, item)
-    {
+    json_array_foreach (query, i, item) {
         if (!fixed_ips_match(fixed, json_string_value(item)))
             return false;
     }
@@ -103,8 +102,7 @@ bool neutron_query_matches(const PocketCall *c, const json_t *view)
         return false;
     const char *name;
     json_t *value;
-    json_object_foreach(c->query, name, value)
-    {
+    json_object_foreach (c->query, name, value) {
         if (in_list(reserved, name))
             continue;
         const json_t *mine = json_object_get(view, name);
@@ -119,7 +117,7 @@ static int compare_values(const json_t *a, const json_t *b)
     if (json_is_integer(a) && json_is_integer(b))
         return json_integer_value(a) < json_integer_value(b)   ? -1
                : json_integer_value(a) > json_integer_value(b) ? 1
-                                                                : 0;
+                                                               : 0;
     if (json_is_boolean(a) && json_is_boolean(b))
         return (int)json_is_true(a) - (int)json_is_true(b);
     const char *x = json_string_value(a), *y = json_string_value(b);
@@ -167,7 +165,10 @@ static bool field_wanted(const json_t *fields, const char *name)
         return streq(json_string_value(fields), name);
     size_t i;
     json_t *item;
-    json_array_foreach(fields, i, item) if (streq(json_string_value(item), name)) return true;
+    json_array_foreach (fields, i, item) {
+        if (streq(json_string_value(item), name))
+            return true;
+    }
     return false;
 }
 

@@ -1,7 +1,7 @@
 /* Floating IPs, and what forwarding they ask for. */
+#include "base/log.h"
 #include "pocket/neutron.h"
 #include "pocket/neutron_forward.h"
-#include "base/log.h"
 
 static const NeutronAttr attrs[] = {
     {"description", ATTR_TEXT, ON_BOTH, "\"\""},
@@ -30,7 +30,10 @@ bool neutron_floating_uses(Pocket *p, const char *key, const char *value)
     _cleanup_json_ json_t *list = store_list_new(p->store, kind_floating.name, NULL);
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f) if (streq(row_get(f, key), value)) return true;
+    json_array_foreach (list, i, f) {
+        if (streq(row_get(f, key), value))
+            return true;
+    }
     return false;
 }
 
@@ -39,8 +42,7 @@ void neutron_floating_release(Pocket *p, const char *port_id)
     _cleanup_json_ json_t *list = store_list_new(p->store, kind_floating.name, NULL);
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f)
-    {
+    json_array_foreach (list, i, f) {
         if (!streq(row_get(f, "port_id"), port_id))
             continue;
         disassociate(f);
@@ -53,8 +55,7 @@ static const char *port_address(const json_t *port, const char *named)
 {
     size_t i;
     json_t *fixed;
-    json_array_foreach(json_object_get(port, "fixed_ips"), i, fixed)
-    {
+    json_array_foreach (json_object_get(port, "fixed_ips"), i, fixed) {
         if (!named || streq(named, row_get(fixed, "ip_address")))
             return row_get(fixed, "ip_address");
     }
@@ -86,8 +87,7 @@ static bool associate(Pocket *p, const PocketCall *c, json_t *row, PocketReply *
     _cleanup_json_ json_t *list = store_list_new(p->store, kind_floating.name, NULL);
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f)
-    {
+    json_array_foreach (list, i, f) {
         if (!streq(row_get(f, "port_id"), id) || !streq(row_get(f, "fixed_ip_address"), fixed) ||
             streq(row_get(f, "id"), row_get(row, "id")))
             continue;
@@ -152,11 +152,13 @@ static bool floating_update(Pocket *p, const PocketCall *c, const json_t *in,
 static bool floating_remove(Pocket *p, _unused_ const PocketCall *c, const json_t *row,
                             _unused_ PocketReply *r)
 {
-    _cleanup_json_ json_t *ports = neutron_ports_of_new(p, row_get(row, "id"), "network:floatingip");
+    _cleanup_json_ json_t *ports =
+        neutron_ports_of_new(p, row_get(row, "id"), "network:floatingip");
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
+    json_array_foreach (ports, i, port) {
         (void)store_delete(p->store, kind_port.name, row_get(port, "id"));
+    }
     return true;
 }
 
@@ -236,8 +238,7 @@ static void routes_of(Pocket *p, const json_t *floating, const json_t *rules, Fo
     size_t i;
     json_t *rule;
     int number;
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach (rules, i, rule) {
         if (row_matches(json_object_get(port, "security_groups"),
                         row_get(rule, "security_group_id")) &&
             rule_opens(rule, &number))
@@ -254,8 +255,7 @@ void neutron_forward_sync(Pocket *p)
     _cleanup_json_ json_t *rules = store_list_new(p->store, kind_rule.name, NULL);
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f)
-    {
+    json_array_foreach (list, i, f) {
         if (json_str(f, "port_id"))
             routes_of(p, f, rules, &routes);
     }

@@ -33,10 +33,10 @@ typedef struct Connection {
 
 typedef struct Listener {
     ForwardRoute route;
-    int fd;         /* -1: not bound */
-    Msec retry_at;  /* 0: never again */
-    bool wanted;    /* for the comparison with a new set */
-    bool said;      /* the log has it */
+    int fd;        /* -1: not bound */
+    Msec retry_at; /* 0: never again */
+    bool wanted;   /* for the comparison with a new set */
+    bool said;     /* the log has it */
 } Listener;
 
 struct Forward {

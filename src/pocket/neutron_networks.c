@@ -49,8 +49,7 @@ static void network_view(Pocket *p, json_t *row)
     json_t *ids = json_array();
     size_t i;
     json_t *s;
-    json_array_foreach(subnets, i, s)
-    {
+    json_array_foreach (subnets, i, s) {
         if (streq(row_get(s, "network_id"), row_get(row, "id")))
             json_array_append(ids, json_object_get(s, "id"));
     }
@@ -61,8 +60,7 @@ static void network_view(Pocket *p, json_t *row)
 
 static bool network_shared(_unused_ Pocket *p, const json_t *row)
 {
-    return json_bool(row, "shared", false) ||
-           json_is_true(json_object_get(row, "router:external"));
+    return json_bool(row, "shared", false) || json_is_true(json_object_get(row, "router:external"));
 }
 
 bool neutron_network_external(Pocket *p, const char *id)
@@ -79,8 +77,7 @@ static bool network_remove(Pocket *p, _unused_ const PocketCall *c, const json_t
     _cleanup_json_ json_t *subnets = store_list_new(p->store, kind_subnet.name, NULL);
     size_t i;
     json_t *item;
-    json_array_foreach(ports, i, item)
-    {
+    json_array_foreach (ports, i, item) {
         if (!streq(row_get(item, "network_id"), id))
             continue;
         neutron_fail(r, 409, "NetworkInUse",
@@ -89,8 +86,7 @@ static bool network_remove(Pocket *p, _unused_ const PocketCall *c, const json_t
                      id, row_get(item, "id"));
         return false;
     }
-    json_array_foreach(subnets, i, item)
-    {
+    json_array_foreach (subnets, i, item) {
         if (streq(row_get(item, "network_id"), id))
             (void)store_delete(p->store, kind_subnet.name, row_get(item, "id"));
     }
@@ -124,8 +120,7 @@ static bool overlaps(Pocket *p, const char *network, Cidr cidr)
     _cleanup_json_ json_t *subnets = store_list_new(p->store, kind_subnet.name, NULL);
     size_t i;
     json_t *s;
-    json_array_foreach(subnets, i, s)
-    {
+    json_array_foreach (subnets, i, s) {
         Cidr other;
         if (streq(row_get(s, "network_id"), network) && cidr_parse(row_get(s, "cidr"), &other) &&
             cidr_overlap(cidr, other))
@@ -143,8 +138,7 @@ static bool set_pools(json_t *row, Cidr cidr, PocketReply *r)
     const json_t *given = json_object_get(row, "allocation_pools");
     size_t i;
     json_t *pool;
-    json_array_foreach(given, i, pool)
-    {
+    json_array_foreach (given, i, pool) {
         if (!address_parse(json_str(pool, "start"), &first) ||
             !address_parse(json_str(pool, "end"), &last) || first > last ||
             !cidr_has(cidr, first) || !cidr_has(cidr, last))
@@ -165,10 +159,9 @@ static bool set_pools(json_t *row, Cidr cidr, PocketReply *r)
     json_t *list = json_array();
     char a[ADDRESS_TEXT_MAX], b[ADDRESS_TEXT_MAX];
     for (i = 0; i < pools.len; i++)
-        json_array_append_new(list,
-                              json_make_new("{s:s, s:s}", "start",
-                                            address_text(pools.items[i].first, a), "end",
-                                            address_text(pools.items[i].last, b)));
+        json_array_append_new(list, json_make_new("{s:s, s:s}", "start",
+                                                  address_text(pools.items[i].first, a), "end",
+                                                  address_text(pools.items[i].last, b)));
     vec_clear(&pools);
     json_object_set_new(row, "allocation_pools", list);
     return true;
@@ -195,8 +188,7 @@ static bool addresses_valid(const json_t *row, PocketReply *r)
     size_t i;
     json_t *item;
     int family;
-    json_array_foreach(json_object_get(row, "dns_nameservers"), i, item)
-    {
+    json_array_foreach (json_object_get(row, "dns_nameservers"), i, item) {
         const char *s = json_string_value(item);
         if (!prefix_parse(s, &family) || strchr(s, '/'))
             return bad_subnet(r, "Error parsing dns address", s ? s : "");

@@ -1,7 +1,7 @@
 /* Ports: addresses, groups, binding to servers. */
+#include "io/crypt.h"
 #include "pocket/neutron.h"
 #include "pocket/neutron_address.h"
-#include "io/crypt.h"
 
 static const NeutronAttr attrs[] = {
     {"name", ATTR_TEXT, ON_BOTH, "\"\""},
@@ -42,12 +42,10 @@ static void used_addresses(Pocket *p, const char *subnet, const char *but_port, 
     size_t i, j;
     json_t *port, *fixed;
     uint32_t a;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         if (streq(row_get(port, "id"), but_port))
             continue;
-        json_array_foreach(json_object_get(port, "fixed_ips"), j, fixed)
-        {
+        json_array_foreach (json_object_get(port, "fixed_ips"), j, fixed) {
             if (streq(row_get(fixed, "subnet_id"), subnet) &&
                 address_parse(row_get(fixed, "ip_address"), &a))
                 vec_push(ret, a);
@@ -69,8 +67,7 @@ static void pools_of(const json_t *subnet, AddressRanges *ret)
     size_t i;
     json_t *pool;
     AddressRange range;
-    json_array_foreach(json_object_get(subnet, "allocation_pools"), i, pool)
-    {
+    json_array_foreach (json_object_get(subnet, "allocation_pools"), i, pool) {
         if (address_parse(row_get(pool, "start"), &range.first) &&
             address_parse(row_get(pool, "end"), &range.last))
             vec_push(ret, range);
@@ -119,8 +116,7 @@ static bool subnet_fits(const json_t *s, const char *network, const char *subnet
         return false;
     if (subnet || !address)
         return true;
-    return address_parse(address, &a) && cidr_parse(row_get(s, "cidr"), &cidr) &&
-           cidr_has(cidr, a);
+    return address_parse(address, &a) && cidr_parse(row_get(s, "cidr"), &cidr) && cidr_has(cidr, a);
 }
 
 /* The network's subnet by id, by an address in it, or just the first. NULL: there is none. */
@@ -129,8 +125,7 @@ static json_t *subnet_new(Pocket *p, const char *network, const char *subnet, co
     _cleanup_json_ json_t *subnets = store_list_new(p->store, kind_subnet.name, NULL);
     size_t i;
     json_t *s;
-    json_array_foreach(subnets, i, s)
-    {
+    json_array_foreach (subnets, i, s) {
         if (subnet_fits(s, network, subnet, address))
             return json_incref(s);
     }
@@ -177,8 +172,7 @@ static bool set_fixed_ips(Pocket *p, json_t *row, const json_t *asked, PocketRep
         if (s && !allocate(p, network, row_get(s, "id"), NULL, id, fixed, r))
             return false;
     }
-    json_array_foreach(asked, i, wish)
-    {
+    json_array_foreach (asked, i, wish) {
         const char *subnet = json_str(wish, "subnet_id"), *address = json_str(wish, "ip_address");
         if (!subnet && !address) {
             neutron_fail(r, 400, "HTTPBadRequest", "Invalid input for fixed_ips.");
@@ -201,12 +195,10 @@ static bool set_groups(Pocket *p, const PocketCall *c, json_t *row, PocketReply 
                     starts_with(row_get(row, "device_owner"), "network:");
         _cleanup_free_ char *id =
             none ? NULL : neutron_default_group(p, row_get(row, "project_id"));
-        json_object_set_new(row, "security_groups",
-                            id ? json_make_new("[s]", id) : json_array());
+        json_object_set_new(row, "security_groups", id ? json_make_new("[s]", id) : json_array());
         return true;
     }
-    json_array_foreach(groups, i, item)
-    {
+    json_array_foreach (groups, i, item) {
         const char *id = json_string_value(item);
         _cleanup_json_ json_t *group = neutron_get_new(p, c, &kind_group, id ? id : "", r);
         if (!group)
@@ -220,8 +212,7 @@ static bool mac_used(Pocket *p, const char *network, const char *mac)
     _cleanup_json_ json_t *ports = store_list_new(p->store, kind_port.name, NULL);
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         if (streq(row_get(port, "network_id"), network) &&
             strcasecmp(row_get(port, "mac_address"), mac) == 0)
             return true;
@@ -270,8 +261,7 @@ static bool port_update(Pocket *p, const PocketCall *c, const json_t *in, const 
     return set_groups(p, c, next, r);
 }
 
-static bool port_remove(Pocket *p, _unused_ const PocketCall *c, const json_t *row,
-                        PocketReply *r)
+static bool port_remove(Pocket *p, _unused_ const PocketCall *c, const json_t *row, PocketReply *r)
 {
     static const char *const routers[] = {"network:router_interface", "network:router_gateway",
                                           "network:floatingip"};
@@ -315,9 +305,9 @@ const NeutronKind kind_port = {
 
 json_t *neutron_port_new(Pocket *p, const PortWish *w, PocketReply *r)
 {
-    _cleanup_json_ json_t *in = json_make_new(
-        "{s:s, s:s, s:s, s:s}", "name", w->name ? w->name : "", "network_id", w->network,
-        "device_owner", w->owner, "device_id", w->device);
+    _cleanup_json_ json_t *in =
+        json_make_new("{s:s, s:s, s:s, s:s}", "name", w->name ? w->name : "", "network_id",
+                      w->network, "device_owner", w->owner, "device_id", w->device);
     row_text(in, "project_id", w->project);
     _cleanup_json_ json_t *row = neutron_row_new(p, NULL, &kind_port, in, r);
     _cleanup_json_ json_t *wish = NULL;
@@ -343,8 +333,7 @@ json_t *neutron_ports_of_new(Pocket *p, const char *device, const char *owner)
     json_t *out = json_array();
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         if (streq(row_get(port, "device_id"), device) &&
             (!owner || streq(row_get(port, "device_owner"), owner)))
             json_array_append(out, port);

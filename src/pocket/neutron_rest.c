@@ -143,8 +143,7 @@ void neutron_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!neutron_visible(p, c, k, row))
             continue;
         _cleanup_json_ json_t *view = neutron_view_new(p, k, row);
@@ -153,7 +152,9 @@ void neutron_list(Pocket *p, const PocketCall *c, PocketReply *r)
     }
     neutron_sort(c, views);
     pocket_page(p, POCKET_NEUTRON, c, r, k->plural, views);
-    json_array_foreach(json_object_get(r->json, k->plural), i, row) neutron_fields(c, row);
+    json_array_foreach (json_object_get(r->json, k->plural), i, row) {
+        neutron_fields(c, row);
+    }
 }
 
 /* 201 or 200 with {"port": {...}}. */
@@ -207,8 +208,7 @@ void neutron_create(Pocket *p, const PocketCall *c, PocketReply *r)
     _cleanup_json_ json_t *made = json_array();
     size_t i;
     json_t *in;
-    json_array_foreach(bodies, i, in)
-    {
+    json_array_foreach (bodies, i, in) {
         if (!create_one(p, c, k, in, made, r))
             return;
     }
@@ -263,7 +263,9 @@ static bool tags_valid(const json_t *tags, PocketReply *r)
     bool ok = json_is_array(tags) && json_array_size(tags) <= TAGS_MAX;
     size_t i;
     json_t *tag;
-    json_array_foreach(tags, i, tag) ok = ok && tag_valid(json_string_value(tag));
+    json_array_foreach (tags, i, tag) {
+        ok = ok && tag_valid(json_string_value(tag));
+    }
     if (!ok)
         neutron_fail(r, 400, "HTTPBadRequest", "Invalid input for operation: Invalid tags");
     return ok;
@@ -315,8 +317,7 @@ static ssize_t tag_find(const json_t *row, const char *tag)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(row, "tags"), i, item)
-    {
+    json_array_foreach (json_object_get(row, "tags"), i, item) {
         if (streq(json_string_value(item), tag))
             return (ssize_t)i;
     }

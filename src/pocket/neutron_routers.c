@@ -54,7 +54,9 @@ static void gateway_drop(Pocket *p, const char *router)
     _cleanup_json_ json_t *ports = neutron_ports_of_new(p, router, OWNER_GATEWAY);
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port) neutron_forget_port(p, row_get(port, "id"));
+    json_array_foreach (ports, i, port) {
+        neutron_forget_port(p, row_get(port, "id"));
+    }
 }
 
 static bool router_create(Pocket *p, _unused_ const PocketCall *c, const json_t *in, json_t *row,
@@ -125,14 +127,12 @@ json_t *neutron_route_new(Pocket *p, const char *subnet, const char *external)
     _cleanup_json_ json_t *routers = store_list_new(p->store, kind_router.name, NULL);
     size_t i, j;
     json_t *router, *port;
-    json_array_foreach(routers, i, router)
-    {
+    json_array_foreach (routers, i, router) {
         if (!streq(json_str(router, "external_gateway_info.network_id"), external))
             continue;
         _cleanup_json_ json_t *ports =
             neutron_ports_of_new(p, row_get(router, "id"), OWNER_INTERFACE);
-        json_array_foreach(ports, j, port)
-        {
+        json_array_foreach (ports, j, port) {
             if (streq(neutron_fixed_subnet(port), subnet))
                 return json_incref(router);
         }
@@ -147,8 +147,7 @@ static bool subnet_free(Pocket *p, const char *router, const json_t *subnet, Poc
     Cidr mine, other;
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         const char *id = neutron_fixed_subnet(port);
         if (streq(id, row_get(subnet, "id")))
             return bad_router(r, "Router already has a port on subnet", id);
@@ -215,11 +214,11 @@ static json_t *add_by_subnet_new(Pocket *p, const PocketCall *c, const json_t *r
 static void interface_answer(const json_t *router, const json_t *port, PocketReply *r)
 {
     r->status = 200;
-    r->json = json_make_new(
-        "{s:s, s:s, s:s, s:s, s:s, s:[s]}", "id", row_get(router, "id"), "tenant_id",
-        row_get(router, "project_id"), "port_id", row_get(port, "id"), "network_id",
-        row_get(port, "network_id"), "subnet_id", neutron_fixed_subnet(port), "subnet_ids",
-        neutron_fixed_subnet(port));
+    r->json =
+        json_make_new("{s:s, s:s, s:s, s:s, s:s, s:[s]}", "id", row_get(router, "id"), "tenant_id",
+                      row_get(router, "project_id"), "port_id", row_get(port, "id"), "network_id",
+                      row_get(port, "network_id"), "subnet_id", neutron_fixed_subnet(port),
+                      "subnet_ids", neutron_fixed_subnet(port));
 }
 
 /* The caller's own router, or NULL with a filled reply; also checks the body's shape. */
@@ -244,9 +243,8 @@ void neutron_interface_add(Pocket *p, const PocketCall *c, PocketReply *r)
                          row_get(router, "id"));
         return;
     }
-    _cleanup_json_ json_t *port = json_str(c->body, "port_id")
-                                      ? add_by_port_new(p, c, router, r)
-                                      : add_by_subnet_new(p, c, router, r);
+    _cleanup_json_ json_t *port = json_str(c->body, "port_id") ? add_by_port_new(p, c, router, r)
+                                                               : add_by_subnet_new(p, c, router, r);
     if (!port)
         return;
     neutron_bump(p, &kind_router, router);
@@ -260,8 +258,7 @@ static json_t *interface_new(Pocket *p, const PocketCall *c, const char *router,
     _cleanup_json_ json_t *ports = neutron_ports_of_new(p, router, OWNER_INTERFACE);
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         if ((!port_id || streq(port_id, row_get(port, "id"))) &&
             (!subnet || streq(subnet, neutron_fixed_subnet(port))))
             return json_incref(port);
@@ -281,8 +278,7 @@ static bool interface_needed(Pocket *p, const char *router, const char *subnet)
     _cleanup_json_ json_t *list = store_list_new(p->store, kind_floating.name, NULL);
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f)
-    {
+    json_array_foreach (list, i, f) {
         if (!streq(row_get(f, "router_id"), router))
             continue;
         _cleanup_json_ json_t *port =

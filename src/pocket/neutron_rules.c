@@ -28,12 +28,12 @@ static const NeutronAttr rule_attrs[] = {
 static const struct {
     const char *name;
     int number;
-} protocols[] = {{"ah", 51},      {"dccp", 33},  {"egp", 8},         {"esp", 50},
-                 {"gre", 47},     {"icmp", 1},   {"igmp", 2},        {"ipip", 4},
-                 {"ospf", 89},    {"pgm", 113},  {"rsvp", 46},       {"sctp", 132},
-                 {"tcp", 6},      {"udp", 17},   {"udplite", 136},   {"vrrp", 112},
-                 {"icmpv6", 58},  {"ipv6-encap", 41}, {"ipv6-frag", 44}, {"ipv6-icmp", 58},
-                 {"ipv6-nonxt", 59}, {"ipv6-opts", 60}, {"ipv6-route", 43}};
+} protocols[] = {{"ah", 51},         {"dccp", 33},       {"egp", 8},        {"esp", 50},
+                 {"gre", 47},        {"icmp", 1},        {"igmp", 2},       {"ipip", 4},
+                 {"ospf", 89},       {"pgm", 113},       {"rsvp", 46},      {"sctp", 132},
+                 {"tcp", 6},         {"udp", 17},        {"udplite", 136},  {"vrrp", 112},
+                 {"icmpv6", 58},     {"ipv6-encap", 41}, {"ipv6-frag", 44}, {"ipv6-icmp", 58},
+                 {"ipv6-nonxt", 59}, {"ipv6-opts", 60},  {"ipv6-route", 43}};
 
 /* The number, -1 for any, -2 for what is no protocol. */
 static int protocol_number(const json_t *protocol)
@@ -80,13 +80,12 @@ char *neutron_rule_key(const json_t *rule)
     const char *prefix = row_get(rule, "remote_ip_prefix");
     if (streq(prefix, "0.0.0.0/0") || streq(prefix, "::/0"))
         prefix = "";
-    return xasprintf("%s %s %s %s %" PRId64 " %" PRId64 " %s %s %s",
-                     row_get(rule, "security_group_id"), row_get(rule, "direction"),
-                     row_get(rule, "ethertype"),
-                     neutron_protocol(json_object_get(rule, "protocol"), protocol),
-                     json_int(rule, "port_range_min", -1), json_int(rule, "port_range_max", -1),
-                     prefix, row_get(rule, "remote_group_id"),
-                     row_get(rule, "remote_address_group_id"));
+    return xasprintf(
+        "%s %s %s %s %" PRId64 " %" PRId64 " %s %s %s", row_get(rule, "security_group_id"),
+        row_get(rule, "direction"), row_get(rule, "ethertype"),
+        neutron_protocol(json_object_get(rule, "protocol"), protocol),
+        json_int(rule, "port_range_min", -1), json_int(rule, "port_range_max", -1), prefix,
+        row_get(rule, "remote_group_id"), row_get(rule, "remote_address_group_id"));
 }
 
 static json_t *rules_of_new(Pocket *p, const char *group)
@@ -95,8 +94,7 @@ static json_t *rules_of_new(Pocket *p, const char *group)
     json_t *out = json_array();
     size_t i;
     json_t *rule;
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach (rules, i, rule) {
         if (streq(row_get(rule, "security_group_id"), group))
             json_array_append(out, rule);
     }
@@ -109,10 +107,9 @@ static void default_rule(Pocket *p, const json_t *group, const char *direction, 
                          bool from_itself)
 {
     PocketReply ignored = {0};
-    _cleanup_json_ json_t *in =
-        json_make_new("{s:s, s:s, s:s, s:s}", "security_group_id", row_get(group, "id"),
-                      "direction", direction, "ethertype", type, "project_id",
-                      row_get(group, "project_id"));
+    _cleanup_json_ json_t *in = json_make_new(
+        "{s:s, s:s, s:s, s:s}", "security_group_id", row_get(group, "id"), "direction", direction,
+        "ethertype", type, "project_id", row_get(group, "project_id"));
     if (from_itself)
         row_text(in, "remote_group_id", row_get(group, "id"));
     _cleanup_json_ json_t *row = neutron_row_new(p, NULL, &kind_rule, in, &ignored);
@@ -182,8 +179,7 @@ static bool group_in_use(Pocket *p, const char *id)
     _cleanup_json_ json_t *ports = store_list_new(p->store, kind_port.name, NULL);
     size_t i;
     json_t *port;
-    json_array_foreach(ports, i, port)
-    {
+    json_array_foreach (ports, i, port) {
         if (row_matches(json_object_get(port, "security_groups"), id))
             return true;
     }
@@ -206,8 +202,7 @@ static bool group_remove(Pocket *p, const PocketCall *c, const json_t *row, Pock
     _cleanup_json_ json_t *rules = store_list_new(p->store, kind_rule.name, NULL);
     size_t i;
     json_t *rule;
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach (rules, i, rule) {
         if (streq(row_get(rule, "security_group_id"), id) ||
             streq(row_get(rule, "remote_group_id"), id))
             (void)store_delete(p->store, kind_rule.name, row_get(rule, "id"));
@@ -328,8 +323,7 @@ static bool rule_create(Pocket *p, const PocketCall *c, _unused_ const json_t *i
     _cleanup_free_ char *key = neutron_rule_key(row);
     size_t i;
     json_t *rule;
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach (rules, i, rule) {
         _cleanup_free_ char *its = neutron_rule_key(rule);
         if (!streq(key, its))
             continue;
@@ -354,8 +348,7 @@ static bool rule_bulk(_unused_ Pocket *p, _unused_ const PocketCall *c, const js
     bool ok = true;
     size_t i;
     json_t *in;
-    json_array_foreach(many, i, in)
-    {
+    json_array_foreach (many, i, in) {
         _cleanup_json_ json_t *rule = json_is_object(in) ? json_deep_copy(in) : json_object();
         if (!json_str(rule, "ethertype"))
             row_text(rule, "ethertype", "IPv4");

@@ -35,14 +35,14 @@ json_t *nova_links_new(Pocket *p, const char *collection, const char *id)
     _cleanup_free_ char *url = pocket_url(p, POCKET_NOVA);
     _cleanup_free_ char *self = xasprintf("%s/v2.1/%s/%s", url, collection, id);
     _cleanup_free_ char *bookmark = xasprintf("%s/%s/%s", url, collection, id);
-    return json_make_new("[{s:s, s:s}, {s:s, s:s}]", "rel", "self", "href", self, "rel",
-                         "bookmark", "href", bookmark);
+    return json_make_new("[{s:s, s:s}, {s:s, s:s}]", "rel", "self", "href", self, "rel", "bookmark",
+                         "href", bookmark);
 }
 
 bool nova_name_valid(const char *name, PocketReply *r)
 {
-    bool ok = name && *name && strlen(name) <= NAME_MAX_CHARS &&
-              !isspace((unsigned char)name[0]) && !isspace((unsigned char)name[strlen(name) - 1]);
+    bool ok = name && *name && strlen(name) <= NAME_MAX_CHARS && !isspace((unsigned char)name[0]) &&
+              !isspace((unsigned char)name[strlen(name) - 1]);
     for (const char *s = name; ok && *s; s++)
         ok = (unsigned char)*s >= 0x20 && *s != 0x7f;
     if (!ok)
@@ -60,10 +60,10 @@ static json_t *flavor_view_new(Pocket *p, const PocketCall *c, const Flavor *f, 
         json_object_set_new(view, "description", json_null());
     if (!detail)
         return view;
-    _cleanup_json_ json_t *more = json_make_new(
-        "{s:i, s:i, s:i, s:i, s:f, s:b, s:b}", "vcpus", f->vcpus, "ram", f->ram_mb, "disk",
-        f->disk_gb, "OS-FLV-EXT-DATA:ephemeral", 0, "rxtx_factor", 1.0,
-        "os-flavor-access:is_public", 1, "OS-FLV-DISABLED:disabled", 0);
+    _cleanup_json_ json_t *more =
+        json_make_new("{s:i, s:i, s:i, s:i, s:f, s:b, s:b}", "vcpus", f->vcpus, "ram", f->ram_mb,
+                      "disk", f->disk_gb, "OS-FLV-EXT-DATA:ephemeral", 0, "rxtx_factor", 1.0,
+                      "os-flavor-access:is_public", 1, "OS-FLV-DISABLED:disabled", 0);
     json_object_update(view, more);
     json_object_set_new(view, "swap", c->microversion >= 75 ? json_integer(0) : json_string(""));
     if (c->microversion >= 61)
@@ -122,8 +122,7 @@ static int64_t sum(Pocket *p, const char *project, int64_t (*of)(const Flavor *f
     int64_t n = 0;
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         const Flavor *f = nova_flavor(row_get(row, "flavor"));
         if (f && !nova_server_gone(row))
             n += of(f);
@@ -167,9 +166,9 @@ static int64_t used_groups(Pocket *p, const char *project)
 }
 
 static const Quota quotas[] = {
-    {"instances", 20, used_instances}, {"cores", 40, used_cores},
-    {"ram", 96 << 10, used_ram},       {"key_pairs", 100, NULL},
-    {"metadata_items", 128, NULL},     {"server_groups", 20, used_groups},
+    {"instances", 20, used_instances},  {"cores", 40, used_cores},
+    {"ram", 96 << 10, used_ram},        {"key_pairs", 100, NULL},
+    {"metadata_items", 128, NULL},      {"server_groups", 20, used_groups},
     {"server_group_members", 20, NULL}, {0},
 };
 const QuotaSet nova_quotas = {"nova_quota", quotas};
@@ -178,7 +177,8 @@ static void quota_answer(Pocket *p, const PocketCall *c, PocketReply *r, QuotaVi
 {
     const char *project = c->args.items[0];
     if (!row_admin(c) && !streq(project, c->user->project_id)) {
-        nova_fail(r, 403, "Policy doesn't allow os_compute_api:os-quota-sets:show to be performed.");
+        nova_fail(r, 403,
+                  "Policy doesn't allow os_compute_api:os-quota-sets:show to be performed.");
         return;
     }
     json_t *set = quota_view_new(p, &nova_quotas, project, view, "in_use");
@@ -247,8 +247,8 @@ static void limits(Pocket *p, const PocketCall *c, PocketReply *r)
 static void zones(_unused_ Pocket *p, _unused_ const PocketCall *c, PocketReply *r)
 {
     r->status = 200;
-    r->json = json_make_new("{s:[{s:s, s:{s:b}, s:n}]}", "availabilityZoneInfo", "zoneName",
-                            "nova", "zoneState", "available", 1, "hosts");
+    r->json = json_make_new("{s:[{s:s, s:{s:b}, s:n}]}", "availabilityZoneInfo", "zoneName", "nova",
+                            "zoneState", "available", 1, "hosts");
 }
 
 /* ---- versions */
@@ -258,9 +258,9 @@ static json_t *version_new(Pocket *p)
     _cleanup_free_ char *url = pocket_url(p, POCKET_NOVA);
     _cleanup_free_ char *href = xasprintf("%s/v2.1/", url);
     return json_make_new("{s:s, s:s, s:s, s:s, s:s, s:[{s:s, s:s}]}", "id", "v2.1", "status",
-                         "CURRENT", "version", "2." MINOR_TEXT(POCKET_COMPUTE_MINOR),
-                         "min_version", "2.1", "updated", "2013-07-23T11:33:21Z", "links", "rel",
-                         "self", "href", href);
+                         "CURRENT", "version", "2." MINOR_TEXT(POCKET_COMPUTE_MINOR), "min_version",
+                         "2.1", "updated", "2013-07-23T11:33:21Z", "links", "rel", "self", "href",
+                         href);
 }
 
 static void versions_root(Pocket *p, _unused_ const PocketCall *c, PocketReply *r)
@@ -285,8 +285,7 @@ void nova_start(Pocket *p, _unused_ bool fresh)
     _cleanup_json_ json_t *rows = store_list_new(p->store, NOVA_SERVER, NULL);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         const char *status = row_get(row, "status");
         bool off = streq(status, "SHUTOFF") || streq(status, "ERROR");
         if (off || streq(row_get(row, "task_state"), "deleting"))
@@ -319,6 +318,7 @@ const PocketRoute nova_routes[] = {
     {"GET", "/v2.1/flavors/{id}/os-extra_specs", NEED_PROJECT, flavor_specs},
     {"GET", "/v2.1/limits", NEED_PROJECT, limits},
     {"GET", "/v2.1/os-availability-zone", NEED_PROJECT, zones},
+    {"GET", "/v2.1/os-availability-zone/detail", NEED_ADMIN, zones},
     {"GET", "/v2.1/os-quota-sets/{project}", NEED_PROJECT, quota_show},
     {"GET", "/v2.1/os-quota-sets/{project}/detail", NEED_PROJECT, quota_detail},
     {"GET", "/v2.1/os-quota-sets/{project}/defaults", NEED_PROJECT, quota_defaults},

@@ -25,8 +25,9 @@ bool nova_name_valid(const char *name, PocketReply *r);
  *
  * A row has "id", "project_id", "user_id", "name", "status", "task_state", "flavor" (id), "image"
  * (id or ""), "ports" and "own_ports" (ids; the latter were made by Nova and go with the server),
- * "volumes" ([{"id", "device", "delete"}]), "group", "key_name", "config_drive", "metadata", "tags",
- * "user_data" (base64), "description", "hostname", "created", "updated", "launched", "fault", and
+ * "volumes" ([{"id", "device", "delete"}]), "group", "key_name", "config_drive", "metadata",
+ * "tags", "user_data" (base64), "description", "hostname", "created", "updated", "launched",
+ * "fault", and
  * "_left", "_then" while a state settles. */
 PocketHandler nova_server_list, nova_server_detail, nova_server_show, nova_server_update,
     nova_server_delete, nova_server_ips, nova_metadata_get, nova_metadata_post, nova_metadata_put,
@@ -39,14 +40,21 @@ void nova_server_change(Pocket *p, json_t *row, const char *status, const char *
 /* The server the path names; NULL with a 404. `looks`: counts as a look. */
 json_t *nova_server_get_new(Pocket *p, const PocketCall *c, bool looks, PocketReply *r);
 bool nova_server_gone(const json_t *row);
-const char *nova_vm_state(const json_t *row);
 bool nova_metadata_valid(json_t *metadata, PocketReply *r);
 bool nova_tags_valid(const json_t *tags, PocketReply *r);
 /* Ids of its volumes as an array of texts. */
 json_t *nova_volume_ids_new(const json_t *row);
 /* Switches its processes on; on failure the row becomes ERROR with a fault (not stored). */
 void nova_power_on(Pocket *p, json_t *row);
+/* A soft reboot of its processes. False: they are not on. */
+bool nova_restart(Pocket *p, const json_t *row);
 void nova_set_fault(Pocket *p, json_t *row, const char *message);
+
+/* nova_view.c */
+json_t *nova_view_new(Pocket *p, const PocketCall *c, const json_t *row, bool detail);
+/* {network name: [address, ...]}: fixed ones, then their floating ones. */
+json_t *nova_addresses_new(Pocket *p, const json_t *row);
+const char *nova_vm_state(const json_t *row); /* "active" */
 
 /* nova_create.c */
 PocketHandler nova_server_create;

@@ -43,8 +43,9 @@ static void reboot(Pocket *p, _unused_ const PocketCall *c, const json_t *in, js
     const char *type = json_str_or(in, "type", "");
     bool hard = strcasecmp(type, "HARD") == 0;
     if (!hard && strcasecmp(type, "SOFT") != 0) {
-        nova_fail(r, 400, "Invalid input for field/attribute type. Value: %s. '%s' is not one of "
-                          "['HARD', 'Hard', 'hard', 'SOFT', 'Soft', 'soft']",
+        nova_fail(r, 400,
+                  "Invalid input for field/attribute type. Value: %s. '%s' is not one of "
+                  "['HARD', 'Hard', 'hard', 'SOFT', 'Soft', 'soft']",
                   type, type);
         return;
     }
@@ -53,7 +54,7 @@ static void reboot(Pocket *p, _unused_ const PocketCall *c, const json_t *in, js
     r->status = 202;
     if (hard)
         start_then_active(p, row, "HARD_REBOOT", "rebooting_hard");
-    else if (!p->servers_run || server_restart(row_get(row, "id")))
+    else if (nova_restart(p, row))
         nova_server_change(p, row, "REBOOT", "rebooting", "ACTIVE");
     else
         start_then_active(p, row, "REBOOT", "rebooting");
@@ -114,22 +115,31 @@ static void reset_state(Pocket *p, const PocketCall *c, const json_t *in, json_t
 static void not_here(_unused_ Pocket *p, _unused_ const PocketCall *c, _unused_ const json_t *in,
                      _unused_ json_t *row, PocketReply *r)
 {
-    nova_fail(r, 501, "The pocket cloud has no such action: a server there is a folder and "
-                      "processes, without a disk image or a size");
+    nova_fail(r, 501,
+              "The pocket cloud has no such action: a server there is a folder and "
+              "processes, without a disk image or a size");
 }
 
 static const struct {
     const char *name;
     void (*act)(Pocket *p, const PocketCall *c, const json_t *in, json_t *row, PocketReply *r);
 } actions[] = {
-    {"reboot", reboot},          {"os-stop", stop},
-    {"os-start", start},         {"os-getConsoleOutput", console},
-    {"os-resetState", reset_state}, {"createImage", not_here},
-    {"resize", not_here},        {"confirmResize", not_here},
-    {"revertResize", not_here},  {"rebuild", not_here},
-    {"suspend", not_here},       {"resume", not_here},
-    {"pause", not_here},         {"unpause", not_here},
-    {"shelve", not_here},        {"rescue", not_here},
+    {"reboot", reboot},
+    {"os-stop", stop},
+    {"os-start", start},
+    {"os-getConsoleOutput", console},
+    {"os-resetState", reset_state},
+    {"createImage", not_here},
+    {"resize", not_here},
+    {"confirmResize", not_here},
+    {"revertResize", not_here},
+    {"rebuild", not_here},
+    {"suspend", not_here},
+    {"resume", not_here},
+    {"pause", not_here},
+    {"unpause", not_here},
+    {"shelve", not_here},
+    {"rescue", not_here},
 };
 
 void nova_server_action(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -200,8 +210,9 @@ void nova_attachment_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *v;
-    json_array_foreach(json_object_get(row, "volumes"), i, v)
+    json_array_foreach (json_object_get(row, "volumes"), i, v) {
         json_array_append_new(views, attachment_view_new(c, row, v));
+    }
     r->status = 200;
     r->json = json_make_new("{s:o}", "volumeAttachments", views);
 }
@@ -211,8 +222,7 @@ static ssize_t attachment_find(const PocketCall *c, const json_t *row, PocketRep
 {
     size_t i;
     json_t *v;
-    json_array_foreach(json_object_get(row, "volumes"), i, v)
-    {
+    json_array_foreach (json_object_get(row, "volumes"), i, v) {
         if (streq(row_get(v, "id"), c->args.items[1]))
             return (ssize_t)i;
     }
@@ -251,8 +261,9 @@ void nova_attachment_create(Pocket *p, const PocketCall *c, PocketReply *r)
     if (!row)
         return;
     if (!id) {
-        nova_fail(r, 400, "Invalid input for field/attribute volumeAttachment. 'volumeId' is a "
-                          "required property");
+        nova_fail(r, 400,
+                  "Invalid input for field/attribute volumeAttachment. 'volumeId' is a "
+                  "required property");
         return;
     }
     bool gone_too = c->microversion >= 79 && json_bool(in, "delete_on_termination", false);
@@ -262,9 +273,9 @@ void nova_attachment_create(Pocket *p, const PocketCall *c, PocketReply *r)
     nova_server_put(p, row);
     const json_t *list = json_object_get(row, "volumes");
     r->status = 200;
-    r->json = json_make_new(
-        "{s:o}", "volumeAttachment",
-        attachment_view_new(c, row, json_array_get(list, json_array_size(list) - 1)));
+    r->json =
+        json_make_new("{s:o}", "volumeAttachment",
+                      attachment_view_new(c, row, json_array_get(list, json_array_size(list) - 1)));
 }
 
 void nova_attachment_delete(Pocket *p, const PocketCall *c, PocketReply *r)

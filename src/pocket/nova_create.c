@@ -83,8 +83,8 @@ static bool required(const json_t *in, const char *name, PocketReply *r)
 {
     if (json_object_get(in, name))
         return true;
-    nova_fail(r, 400,
-              "Invalid input for field/attribute server. '%s' is a required property", name);
+    nova_fail(r, 400, "Invalid input for field/attribute server. '%s' is a required property",
+              name);
     return false;
 }
 
@@ -128,8 +128,7 @@ static bool schema_valid(const PocketCall *c, json_t *in, PocketReply *r)
     if (!required(in, "name", r) || !required(in, "flavorRef", r) ||
         (c->microversion >= 37 && !required(in, "networks", r)))
         return false;
-    json_object_foreach(in, name, value)
-    {
+    json_object_foreach (in, name, value) {
         if (!prop_valid(c, name, value, r))
             return false;
     }
@@ -162,8 +161,7 @@ static bool boots_from_volume(const json_t *in)
 {
     size_t i;
     json_t *bdm;
-    json_array_foreach(json_object_get(in, "block_device_mapping_v2"), i, bdm)
-    {
+    json_array_foreach (json_object_get(in, "block_device_mapping_v2"), i, bdm) {
         const json_t *index = json_object_get(bdm, "boot_index");
         if (streq(json_str(bdm, "destination_type"), "volume") &&
             ((json_is_integer(index) && json_integer_value(index) == 0) ||
@@ -261,8 +259,7 @@ static json_t *groups_new(Pocket *p, const PocketCall *c, const json_t *in, Pock
     const json_t *asked = json_object_get(in, "security_groups");
     size_t i;
     json_t *item;
-    json_array_foreach(asked, i, item)
-    {
+    json_array_foreach (asked, i, item) {
         const char *name = json_str_or(item, "name", "");
         _cleanup_free_ char *id = neutron_find_group(p, c->user->project_id, name);
         if (!id) {
@@ -326,8 +323,7 @@ static bool set_ports(Pocket *p, const PocketCall *c, const json_t *in, json_t *
                   c->user->project_id);
         return false;
     }
-    json_array_foreach(networks, i, wish)
-    {
+    json_array_foreach (networks, i, wish) {
         const char *port = json_str(wish, "port");
         if (!port && !json_str(wish, "uuid")) {
             nova_fail(r, 400, "Invalid input for field/attribute networks.");
@@ -346,8 +342,7 @@ static bool set_volumes(Pocket *p, const PocketCall *c, const json_t *in, json_t
 {
     size_t i;
     json_t *bdm;
-    json_array_foreach(json_object_get(in, "block_device_mapping_v2"), i, bdm)
-    {
+    json_array_foreach (json_object_get(in, "block_device_mapping_v2"), i, bdm) {
         const char *source = json_str_or(bdm, "source_type", ""), *id = json_str(bdm, "uuid");
         const char *to = json_str_or(bdm, "destination_type", "");
         if (streq(source, "image") && streq(to, "local"))
@@ -379,8 +374,7 @@ static bool quotas_left(Pocket *p, const char *project, const Flavor *f, PocketR
         nova_fail(r, 403,
                   "Quota exceeded for %s: Requested %" PRId64 ", but already used %" PRId64
                   " of %" PRId64 " %s",
-                  needs[i].name, needs[i].more,
-                  quota_used(p, &nova_quotas, project, needs[i].name),
+                  needs[i].name, needs[i].more, quota_used(p, &nova_quotas, project, needs[i].name),
                   quota_limit(p, &nova_quotas, project, needs[i].name), needs[i].name);
         return false;
     }
@@ -399,15 +393,15 @@ static json_t *row_new(Pocket *p, const PocketCall *c, const json_t *in)
     json_t *row = json_make_new(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:[], s:[], s:[], s:o, s:o, s:s}", "id", id,
         "project_id", c->user->project_id, "user_id", c->user->user_id, "name",
-        json_str(in, "name"), "created", now, "updated", now, "host_id", host, "ports",
-        "own_ports", "volumes", "metadata", metadata ? json_deep_copy(metadata) : json_object(),
-        "tags", tags ? json_deep_copy(tags) : json_array(), "hostname",
+        json_str(in, "name"), "created", now, "updated", now, "host_id", host, "ports", "own_ports",
+        "volumes", "metadata", metadata ? json_deep_copy(metadata) : json_object(), "tags",
+        tags ? json_deep_copy(tags) : json_array(), "hostname",
         json_str_or(in, "hostname", json_str(in, "name")));
     row_text(row, "user_data", json_str(in, "user_data"));
     row_text(row, "description", json_str(in, "description"));
-    json_object_set_new(row, "config_drive",
-                        json_boolean(json_is_true(drive) ||
-                                     strcasecmp(row_get(in, "config_drive"), "true") == 0));
+    json_object_set_new(
+        row, "config_drive",
+        json_boolean(json_is_true(drive) || strcasecmp(row_get(in, "config_drive"), "true") == 0));
     return row;
 }
 
@@ -425,10 +419,10 @@ static void answer(Pocket *p, const json_t *row, const json_t *in, PocketReply *
     _cleanup_secret_ Secret *password = crypt_password_new(12);
     _cleanup_free_ char *url = pocket_url(p, POCKET_NOVA);
     r->status = 202;
-    r->json = json_make_new(
-        "{s:{s:s, s:o, s:s, s:[{s:s}], s:s}}", "server", "id", id, "links",
-        nova_links_new(p, "servers", id), "OS-DCF:diskConfig", "MANUAL", "security_groups", "name",
-        "default", "adminPass", json_str_or(in, "adminPass", secret_expose(password).p));
+    r->json = json_make_new("{s:{s:s, s:o, s:s, s:[{s:s}], s:s}}", "server", "id", id, "links",
+                            nova_links_new(p, "servers", id), "OS-DCF:diskConfig", "MANUAL",
+                            "security_groups", "name", "default", "adminPass",
+                            json_str_or(in, "adminPass", secret_expose(password).p));
     strlist_addf(&r->headers, "Location: %s/v2.1/servers/%s", url, id);
 }
 

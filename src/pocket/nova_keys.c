@@ -54,15 +54,16 @@ void nova_keypair_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (streq(row_get(row, "user_id"), user))
             /* The marker of this list is a name. */
             json_array_append_new(views, json_make_new("{s:s, s:o}", "id", row_get(row, "name"),
                                                        "keypair", keypair_view_new(c, row, false)));
     }
     pocket_page(p, POCKET_NOVA, c, r, "keypairs", views);
-    json_array_foreach(json_object_get(r->json, "keypairs"), i, row) json_object_del(row, "id");
+    json_array_foreach (json_object_get(r->json, "keypairs"), i, row) {
+        json_object_del(row, "id");
+    }
 }
 
 static json_t *keypair_get_new(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -167,8 +168,7 @@ json_t *nova_group_members_new(Pocket *p, const char *group_id)
     json_t *ids = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (streq(row_get(row, "group"), group_id) && !nova_server_gone(row))
             json_array_append(ids, json_object_get(row, "id"));
     }
@@ -220,8 +220,7 @@ void nova_group_list(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *views = json_array();
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (i >= from && i - from < n)
             json_array_append_new(views, group_view_new(p, c, row));
     }
@@ -253,7 +252,7 @@ static const char *group_policy(const PocketCall *c, const json_t *in)
     static const char *const policies[] = {"anti-affinity", "affinity", "soft-anti-affinity",
                                            "soft-affinity"};
     const json_t *old = json_object_get(in, "policies");
-    const char *asked = c->microversion >= 64 ? json_str(in, "policy")
+    const char *asked = c->microversion >= 64       ? json_str(in, "policy")
                         : json_array_size(old) == 1 ? json_string_value(json_array_get(old, 0))
                                                     : NULL;
     if ((c->microversion >= 64) == (old != NULL))
@@ -287,10 +286,10 @@ void nova_group_create(Pocket *p, const PocketCall *c, PocketReply *r)
     }
     _cleanup_free_ char *id = pocket_uuid(true);
     const json_t *rules = json_object_get(in, "rules");
-    _cleanup_json_ json_t *row = json_make_new(
-        "{s:s, s:s, s:s, s:s, s:s, s:o}", "id", id, "name", json_str(in, "name"), "project_id",
-        c->user->project_id, "user_id", c->user->user_id, "policy", policy, "rules",
-        rules ? json_deep_copy(rules) : json_object());
+    _cleanup_json_ json_t *row =
+        json_make_new("{s:s, s:s, s:s, s:s, s:s, s:o}", "id", id, "name", json_str(in, "name"),
+                      "project_id", c->user->project_id, "user_id", c->user->user_id, "policy",
+                      policy, "rules", rules ? json_deep_copy(rules) : json_object());
     store_put(p->store, NOVA_GROUP, c->user->project_id, json_str(in, "name"), row);
     r->status = 200;
     r->json = json_make_new("{s:o}", "server_group", group_view_new(p, c, row));

@@ -10,8 +10,7 @@ bool nova_metadata_valid(json_t *metadata, PocketReply *r)
     const char *key;
     json_t *value;
     bool ok = !metadata || json_is_object(metadata);
-    json_object_foreach(metadata, key, value)
-    {
+    json_object_foreach (metadata, key, value) {
         ok = ok && *key && strlen(key) <= TEXT_MAX && json_is_string(value) &&
              json_string_length(value) <= TEXT_MAX;
     }
@@ -139,7 +138,9 @@ bool nova_tags_valid(const json_t *tags, PocketReply *r)
     bool ok = json_is_array(tags) && json_array_size(tags) <= TAGS_MAX;
     size_t i;
     json_t *tag;
-    json_array_foreach(tags, i, tag) ok = ok && tag_valid(json_string_value(tag));
+    json_array_foreach (tags, i, tag) {
+        ok = ok && tag_valid(json_string_value(tag));
+    }
     if (!ok)
         nova_fail(r, 400, "Invalid input for field/attribute tags.");
     return ok;
@@ -191,8 +192,7 @@ static ssize_t tag_find(const json_t *row, const char *tag)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(row, "tags"), i, item)
-    {
+    json_array_foreach (json_object_get(row, "tags"), i, item) {
         if (streq(json_string_value(item), tag))
             return (ssize_t)i;
     }

@@ -38,11 +38,11 @@ typedef struct Pocket {
     char *dir; /* 0711; files in it 0600 */
     Store *store;
     int port[POCKET_SERVICES];
-    char *region;          /* "pocket-1" */
-    bool servers_run;      /* false with --no-servers: a server's ACTIVE is all that happens */
-    int settle_lists;      /* BUILD, creating... become final after so many lists or shows of it;
-                              0: at the first */
-    int page_max;          /* largest page of every list; 0: 1000 */
+    char *region;     /* "pocket-1" */
+    bool servers_run; /* false with --no-servers: a server's ACTIVE is all that happens */
+    int settle_lists; /* BUILD, creating... become final after so many lists or shows of it;
+                         0: at the first */
+    int page_max;     /* largest page of every list; 0: 1000 */
     Msec (*now)(void);
     struct PocketCore *core; /* faults, log, token life: core.h; no service needs it */
 } Pocket;
@@ -106,8 +106,8 @@ extern const PocketRoute keystone_routes[], nova_routes[], neutron_routes[], cin
 /* The service's own error shape (reference: iac.md 2.6): nova and cinder {"badRequest":{"code",
  * "message"}}, neutron {"NeutronError":{"type","message","detail"}}, keystone {"error":{...}},
  * glance HTML. `type` is nova's outer key or neutron's type; NULL: from the status. */
-void pocket_fail(PocketService s, PocketReply *r, int status, const char *type,
-                 const char *format, ...) _printf_(5, 6);
+void pocket_fail(PocketService s, PocketReply *r, int status, const char *type, const char *format,
+                 ...) _printf_(5, 6);
 const char *pocket_query(const PocketCall *c, const char *name); /* first value or NULL */
 const char *pocket_header(const PocketCall *c, const char *name);
 bool pocket_has_role(const PocketUser *u, const char *role);

@@ -46,7 +46,10 @@ bool row_matches(const json_t *value, const char *text)
         return parse_int(text, INT64_MIN, INT64_MAX, &n) && n == json_integer_value(value);
     size_t i;
     json_t *item;
-    json_array_foreach(value, i, item) if (row_matches(item, text)) return true;
+    json_array_foreach (value, i, item) {
+        if (row_matches(item, text))
+            return true;
+    }
     return false;
 }
 
@@ -59,7 +62,10 @@ bool row_query(const PocketCall *c, const char *name, const json_t *value)
         return row_matches(value, json_string_value(q));
     size_t i;
     json_t *item;
-    json_array_foreach(q, i, item) if (row_matches(value, json_string_value(item))) return true;
+    json_array_foreach (q, i, item) {
+        if (row_matches(value, json_string_value(item)))
+            return true;
+    }
     return false;
 }
 
@@ -92,7 +98,11 @@ json_t *row_public_new(const json_t *row)
     const char *key;
     json_t *value;
     void *next;
-    json_object_foreach_safe(copy, next, key, value) if (*key == '_') json_object_del(copy, key);
+    json_object_foreach_safe(copy, next, key, value)
+    {
+        if (*key == '_')
+            json_object_del(copy, key);
+    }
     return copy;
 }
 
@@ -149,15 +159,13 @@ bool quota_change(Pocket *p, const QuotaSet *set, const char *project, json_t *l
         row = json_make_new("{s:s}", "id", project);
     const char *name;
     json_t *value;
-    json_object_foreach(limits, name, value)
-    {
+    json_object_foreach (limits, name, value) {
         /* Clients send their own flags along. */
         if (streq(name, "force") || streq(name, "tenant_id"))
             continue;
         int64_t n = json_integer_value(value);
-        bool number = json_is_string(value)
-                          ? parse_int(json_string_value(value), -1, INT64_MAX, &n)
-                          : json_is_integer(value);
+        bool number = json_is_string(value) ? parse_int(json_string_value(value), -1, INT64_MAX, &n)
+                                            : json_is_integer(value);
         if (!number || n < -1 || !quota_find(set, name))
             return false;
         json_object_set_new(row, name, json_integer(n));

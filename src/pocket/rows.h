@@ -1,5 +1,5 @@
-/* What the services made of rows (Nova, Neutron, Cinder) share: who may see a row, comparing it with
- * a query, states that settle, and quotas. Called under pocket's lock.
+/* What the services made of rows (Nova, Neutron, Cinder) share: who may see a row, comparing it
+ * with a query, states that settle, and quotas. Called under pocket's lock.
  */
 #pragma once
 #include "pocket/pocket.h"
@@ -29,8 +29,8 @@ bool row_settling(const json_t *row);
 json_t *row_public_new(const json_t *row);
 
 typedef struct Quota {
-    const char *name; /* NULL ends the table */
-    int64_t limit;    /* -1: none */
+    const char *name;                                /* NULL ends the table */
+    int64_t limit;                                   /* -1: none */
     int64_t (*used)(Pocket *p, const char *project); /* NULL: a limit of one request or row */
 } Quota;
 typedef struct QuotaSet {

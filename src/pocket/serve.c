@@ -47,7 +47,8 @@ static bool on_body(HttpdCall *c, Str part)
 /* What keystonemiddleware answers in front of every service, and Keystone itself. */
 static void fail_login(const Pocket *p, PocketReply *r)
 {
-    pocket_fail(POCKET_KEYSTONE, r, 401, NULL, "The request you have made requires authentication.");
+    pocket_fail(POCKET_KEYSTONE, r, 401, NULL,
+                "The request you have made requires authentication.");
     _cleanup_free_ char *url = pocket_url(p, POCKET_KEYSTONE);
     strlist_addf(&r->headers, "WWW-Authenticate: Keystone uri=\"%s\"", url);
 }

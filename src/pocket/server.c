@@ -74,12 +74,6 @@ void server_all_off(void)
     vec_clear(&machines);
 }
 
-bool server_restart(const char *id)
-{
-    Machine *m = server_is_on(id) ? find(id) : NULL;
-    return m && write(m->control, "r", 1) == 1;
-}
-
 void server_remove(Pocket *p, const char *id)
 {
     _cleanup_free_ char *dir = path_of(p, id, "");
@@ -128,8 +122,7 @@ int server_plug(Pocket *p, const char *id, const json_t *volumes, Err *err)
         return err_wrap(err, "plugging volumes in");
     size_t i;
     json_t *item;
-    json_array_foreach(volumes, i, item)
-    {
+    json_array_foreach (volumes, i, item) {
         const char *volume = json_string_value(item);
         _cleanup_free_ char *folder = cinder_volume_dir(p, volume);
         _cleanup_free_ char *target = realpath(folder, NULL);
@@ -152,8 +145,7 @@ static int write_boot(Pocket *p, const ServerSpec *spec, const char *root, Err *
                root, root, spec->address ? spec->address : "", spec->name);
     size_t i;
     json_t *item;
-    json_array_foreach(spec->volumes, i, item)
-    {
+    json_array_foreach (spec->volumes, i, item) {
         _cleanup_free_ char *folder = cinder_volume_dir(p, json_string_value(item));
         _cleanup_free_ char *target = realpath(folder, NULL);
         buf_printf(&text, "%s%s=%s", i ? ":" : "", json_string_value(item),
@@ -215,14 +207,21 @@ int server_on(Pocket *p, const ServerSpec *spec, Err *err)
     return 0;
 }
 
+bool server_restart(Pocket *p, const ServerSpec *spec)
+{
+    Machine *m = server_is_on(spec->id) ? find(spec->id) : NULL;
+    _cleanup_free_ char *root = path_of(p, spec->id, "root");
+    _cleanup_free_ char *real = realpath(root, NULL);
+    return m && real && write_boot(p, spec, real, NULL) == 0 && write(m->control, "r", 1) == 1;
+}
+
 /* Bytes that are not UTF-8 would make the whole answer no JSON. */
 static void add_printable(Buf *ret, Str text)
 {
     for (size_t i = 0; i < text.n;) {
         unsigned char c = (unsigned char)text.p[i];
         size_t n = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-        _cleanup_json_ json_t *good =
-            n > 1 && i + n <= text.n ? json_stringn(text.p + i, n) : NULL;
+        _cleanup_json_ json_t *good = n > 1 && i + n <= text.n ? json_stringn(text.p + i, n) : NULL;
         bool plain = n == 1 && (c >= 0x20 || c == '\n' || c == '\t' || c == '\r' || c == 0x1b);
         if (good || plain)
             buf_add(ret, text.p + i, n);

@@ -4,12 +4,13 @@
  *     DIR/servers/ID/user_data    the metadata service's copy (0600)
  *     DIR/servers/ID/boot         environment of the next boot, a line each (0600)
  *     DIR/servers/ID/console.log  standard output and error of everything (0600)
+ *     DIR/servers/ID/lock         held by its init
  *
  * Power is a process: pocket starts `atoll-pocket --server-init ID`, which boots, collects orphans
- * (it is their subreaper) and holds the end of a pipe to pocket as its standard input. When the pipe
- * ends, for whatever reason, the whole tree is killed: kill -9 of pocket is a power cut of every
- * server. (PR_SET_PDEATHSIG would follow the thread that forked, and here that thread belongs to a
- * connection.) server_off kills the tree from outside.
+ * (it is their subreaper) and holds the end of a pipe to pocket as its standard input. When the
+ * pipe ends, for whatever reason, the whole tree is killed: kill -9 of pocket is a power cut of
+ * every server. (PR_SET_PDEATHSIG would follow the thread that forked, and here that thread belongs
+ * to a connection.) server_off kills the tree from outside.
  *
  * A boot runs root/var/lib/atoll/boot if it is executable (what a real server's init would start),
  * else user_data if it begins with "#!", with the root as its folder and this environment: PATH,
@@ -46,10 +47,11 @@ void server_off(const char *id);
 void server_all_off(void);
 /* Asks what runs to end (SIGTERM to the boot's own process, 10 s), then boots again. Does not
  * wait. False: it is not on. */
-bool server_restart(const char *id);
+bool server_restart(Pocket *p, const ServerSpec *spec);
 /* A power cut, and the folder is removed. */
 void server_remove(Pocket *p, const char *id);
-/* Plugs in exactly these volumes while it runs; the environment is as it was until the next boot. */
+/* Plugs in exactly these volumes while it runs; the environment is as it was until the next boot.
+ */
 int server_plug(Pocket *p, const char *id, const json_t *volumes, Err *err) _must_check_;
 /* The last lines of the console log (0: as many as are kept), at most 100 kB; appended as UTF-8. */
 void server_console(Pocket *p, const char *id, int64_t lines, Buf *ret);

@@ -4,9 +4,11 @@
 #include "io/file.h"
 #include "pocket/server.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -16,8 +18,8 @@
 #define SOFT_WAIT (10 * SECOND)
 
 typedef struct Init {
-    pid_t main;       /* what the boot started; 0: it has ended, or nothing was started */
-    Msec restart_at;  /* a soft reboot's patience ends; 0: none is going on */
+    pid_t main;      /* what the boot started; 0: it has ended, or nothing was started */
+    Msec restart_at; /* a soft reboot's patience ends; 0: none is going on */
 } Init;
 
 static void say(const char *what, const char *why)
@@ -99,10 +101,8 @@ static void boot(Init *in)
     }
     const char *const argv[] = {hooked ? hook : script, NULL};
     say("boot", hooked ? "var/lib/atoll/boot" : "user_data");
-    ChildSpec spec = {.argv = argv,
-                      .env = (const char *const *)env.items,
-                      .cwd = root,
-                      .new_session = true};
+    ChildSpec spec = {
+        .argv = argv, .env = (const char *const *)env.items, .cwd = root, .new_session = true};
     if (child_spawn(&spec, &in->main, &err) < 0)
         say("no boot", err.text);
 }
@@ -146,6 +146,17 @@ static bool turn(Init *in, int signals)
     return true;
 }
 
+/* A pocket that was killed leaves inits that are still taking their trees down, and the next one
+ * may be quicker: two lives of one server never overlap. The kernel gives the lock back. */
+static bool wait_for_former_life(void)
+{
+    int fd = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (fd >= 0 && flock(fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return false;
+    return fd >= 0;
+}
+
 int server_init_main(int argc, char **argv)
 {
     Init in = {0};
@@ -165,7 +176,7 @@ int server_init_main(int argc, char **argv)
     /* The console is a file that may be full: a failed line is no reason to lose a server. */
     (void)signal(SIGPIPE, SIG_IGN);
     int signals = signalfd(-1, &set, SFD_CLOEXEC);
-    if (signals < 0) {
+    if (signals < 0 || !wait_for_former_life()) {
         say("no boot", strerror(errno));
         return 1;
     }

@@ -52,7 +52,7 @@ bool swift_fail(SwiftCall *c, int status, const char *text)
         buf_str(&r->body, text);
     if (r->body.len > 0)
         swift_set_header(c, "Content-Type", "text/html; charset=UTF-8");
-    if (status == 401 && !c->temp_url.used) {
+    if (status == 401 && !c->temp_url.tried) {
         _cleanup_free_ char *url = pocket_url(c->p, POCKET_KEYSTONE);
         _cleanup_free_ char *value = xasprintf("Keystone uri=\"%s\"", url);
         swift_set_header(c, "WWW-Authenticate", value);
@@ -177,7 +177,8 @@ static bool parse_path(SwiftCall *c)
         return swift_fail(c, 412, "Invalid UTF8 or contains NULL");
     Str rest = buf_as_str(&path), part;
     (void)str_next(&rest, '/', &part); /* before the first slash */
-    if (!str_next(&rest, '/', &part) || !(str_eq(part, STR_LIT("v1")) || str_eq(part, STR_LIT("v1.0"))))
+    if (!str_next(&rest, '/', &part) ||
+        !(str_eq(part, STR_LIT("v1")) || str_eq(part, STR_LIT("v1.0"))))
         return swift_fail(c, 404, NULL);
     if (!str_next(&rest, '/', &part) || part.n == 0)
         return swift_fail(c, 404, NULL);

@@ -136,8 +136,8 @@ static bool names_allowed(SwiftCall *c, const char *account)
 
 static int authorize_temp_url(const SwiftCall *c, const char *account, const char *container)
 {
-    bool ok = streq(account, c->account) &&
-              (c->temp_url.account_scope || streq(container, c->container));
+    bool ok =
+        streq(account, c->account) && (c->temp_url.account_scope || streq(container, c->container));
     return ok ? 0 : 401;
 }
 

@@ -35,8 +35,7 @@ static void remove_line(SwiftCall *c, Str line, Bulk *b)
     }
     b->seen++;
     /* Access rules name a method and a path of their own for each. */
-    _cleanup_free_ char *target =
-        xasprintf("/v1/%s/%s", c->account, path.p + strspn(path.p, "/"));
+    _cleanup_free_ char *target = xasprintf("/v1/%s/%s", c->account, path.p + strspn(path.p, "/"));
     int status = c->caller && !caller_may(c->caller, POCKET_SWIFT, "DELETE", target)
                      ? 401
                      : remove_path(c, path.p);
@@ -61,9 +60,10 @@ static void reply_text(SwiftCall *c, const Bulk *b, const char *status, const ch
                b->deleted, b->missing, body, status);
     size_t i;
     json_t *pair;
-    json_array_foreach(b->errors, i, pair)
+    json_array_foreach (b->errors, i, pair) {
         buf_printf(out, "%s, %s\n", json_string_value(json_array_get(pair, 0)),
                    json_string_value(json_array_get(pair, 1)));
+    }
 }
 
 void swift_bulk_delete(SwiftCall *c)
@@ -98,14 +98,12 @@ void swift_info(SwiftCall *c)
         "max_meta_count", 90, "max_meta_overall_size", 4096, "container_listing_limit", listing,
         "account_listing_limit", listing, "strict_cors_mode", 1, "policies", "name", "Policy-0",
         "aliases", "Policy-0", "default", 1);
-    json_object_set_new(info, "tempurl",
-                        json_make_new("{s:[s,s,s,s,s],s:[s,s,s],s:[s],s:[s],s:[s],s:[]}",
-                                      "methods", "GET", "HEAD", "PUT", "POST", "DELETE",
-                                      "allowed_digests", "sha1", "sha256", "sha512",
-                                      "deprecated_digests", "sha1",
-                                      "incoming_remove_headers", "x-timestamp",
-                                      "outgoing_remove_headers", "x-object-meta-*",
-                                      "incoming_allow_headers"));
+    json_object_set_new(
+        info, "tempurl",
+        json_make_new("{s:[s,s,s,s,s],s:[s,s,s],s:[s],s:[s],s:[s],s:[]}", "methods", "GET", "HEAD",
+                      "PUT", "POST", "DELETE", "allowed_digests", "sha1", "sha256", "sha512",
+                      "deprecated_digests", "sha1", "incoming_remove_headers", "x-timestamp",
+                      "outgoing_remove_headers", "x-object-meta-*", "incoming_allow_headers"));
     json_object_set_new(info, "bulk_delete",
                         json_make_new("{s:i,s:i}", "max_deletes_per_request", DELETES_MAX,
                                       "max_failed_deletes", 1000));
@@ -113,9 +111,9 @@ void swift_info(SwiftCall *c)
                         json_make_new("{s:i,s:i,s:i}", "max_manifest_segments", 1000,
                                       "max_manifest_size", 8388608, "min_segment_size", 1));
     json_object_set_new(info, "dlo", json_make_new("{s:i}", "max_segments", 10000));
-    json_object_set_new(info, "versioned_writes",
-                        json_make_new("{s:[s,s]}", "allowed_flags", "x-versions-location",
-                                      "x-history-location"));
+    json_object_set_new(
+        info, "versioned_writes",
+        json_make_new("{s:[s,s]}", "allowed_flags", "x-versions-location", "x-history-location"));
     json_object_set_new(info, "object_versioning", json_object());
     json_object_set_new(info, "container_quotas", json_object());
     json_object_set_new(info, "keystoneauth", json_object());

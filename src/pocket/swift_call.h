@@ -21,6 +21,7 @@ typedef struct Upload {
 } Upload;
 
 typedef struct TempUrl {
+    bool tried; /* the query has one, good or bad */
     bool used, account_scope;
     bool inline_;
     char *filename; /* or NULL */
@@ -55,8 +56,8 @@ void swift_reply_json(SwiftCall *c, int status, json_t *j_taken);
 /* --- request --- */
 const char *swift_header(const SwiftCall *c, const char *name);
 const char *swift_query(const SwiftCall *c, const char *name); /* NULL if not there */
-bool swift_truth(const char *text); /* true, 1, yes, on, t, y */
-int64_t swift_now(const SwiftCall *c); /* seconds */
+bool swift_truth(const char *text);                            /* true, 1, yes, on, t, y */
+int64_t swift_now(const SwiftCall *c);                         /* seconds */
 void swift_version_header(SwiftCall *c, const char *version);
 bool swift_versioned(const SwiftContainer *k); /* X-Versions-Enabled is on */
 /* Was it ever on: then answers carry X-Object-Version-Id. */
@@ -141,9 +142,9 @@ bool swift_legacy_delete(SwiftCall *c, const SwiftContainer *k, const char *obje
                          int *ret_status);
 
 /* --- files --- */
-char *swift_path(const Pocket *p, const char *file); /* to be freed */
+char *swift_path(const Pocket *p, const char *file);    /* to be freed */
 int swift_open_file(const Pocket *p, const char *file); /* -1 */
-char *swift_new_file(const Pocket *p); /* "ab/abcdef..."; its folder is made */
+char *swift_new_file(const Pocket *p);                  /* "ab/abcdef..."; its folder is made */
 
 /* --- large objects (swift_large.c) --- */
 bool swift_is_slo(const SwiftObject *o);

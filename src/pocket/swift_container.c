@@ -142,9 +142,8 @@ static bool update(SwiftCall *c, json_t *meta)
 static void container_put(SwiftCall *c, SwiftContainer *k)
 {
     if (strlen(c->container) > SWIFT_MAX_CONTAINER_NAME) {
-        _cleanup_free_ char *text =
-            xasprintf("Container name length of %zu longer than %d", strlen(c->container),
-                      SWIFT_MAX_CONTAINER_NAME);
+        _cleanup_free_ char *text = xasprintf("Container name length of %zu longer than %d",
+                                              strlen(c->container), SWIFT_MAX_CONTAINER_NAME);
         (void)swift_fail(c, 400, text);
         return;
     }
@@ -182,7 +181,8 @@ static void container_head(SwiftCall *c, const SwiftContainer *k)
     swift_reply_header(c, "X-Container-Bytes-Used", "%lld", (long long)use.bytes);
     swift_set_header(c, "X-Timestamp", stamp);
     swift_set_header(c, "X-Put-Timestamp", stamp);
-    swift_set_header(c, "Last-Modified", time_format_http((k->stamp + 99999) / 100000 * SECOND, date));
+    swift_set_header(c, "Last-Modified",
+                     time_format_http((k->stamp + 99999) / 100000 * SECOND, date));
     swift_set_header(c, "X-Storage-Policy", "Policy-0");
     swift_set_header(c, "Accept-Ranges", "bytes");
     swift_set_header(c, "Vary", "Accept");
@@ -197,7 +197,7 @@ int swift_container_remove(SwiftCall *c, const char *account, const char *contai
     bool there = swift_container_get(c->p, account, container, &k);
     SwiftUse use = there ? swift_container_use(c->p, &k) : (SwiftUse){0};
     /* Versions are looked for before anybody asks who calls (openstack.md d). */
-    if (there && swift_version_aware(&k) && use.versions > 0 && use.objects == 0) {
+    if (there && swift_version_aware(&k) && use.versions > 0) {
         *ret_text = "Delete all versions before deleting container.";
         return 409;
     }

@@ -28,8 +28,8 @@ static void add_vary(SwiftCall *c, const char *value)
 
 static bool known_method(const char *method)
 {
-    static const char *const methods[] = {"POST", "DELETE", "PUT", "HEAD", "OPTIONS", "GET",
-                                          "COPY", NULL};
+    static const char *const methods[] = {"POST",    "DELETE", "PUT",  "HEAD",
+                                          "OPTIONS", "GET",    "COPY", NULL};
     for (size_t i = 0; method && methods[i]; i++)
         if (streq(methods[i], method))
             return true;

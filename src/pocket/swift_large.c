@@ -89,8 +89,7 @@ static bool add_slo(SwiftCall *c, const SwiftObject *o, Large *l, int depth)
         return conflict(c);
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         if (!add_segment(c, row, l, depth))
             return false;
     }
@@ -238,8 +237,7 @@ static void store_manifest(SwiftCall *c, SwiftContainer *k, Manifest *m)
         (void)swift_fail(c, 507, NULL);
         return;
     }
-    if (!swift_delete_at(c, &o.delete_at) || !swift_object_headers(c, &o) ||
-        !swift_store(c, k, &o))
+    if (!swift_delete_at(c, &o.delete_at) || !swift_object_headers(c, &o) || !swift_store(c, k, &o))
         return;
     c->http->reply.status = 201;
     swift_reply_header(c, "Etag", "\"%s\"", slo.p);
@@ -266,12 +264,13 @@ void swift_slo_put(SwiftCall *c)
         (void)swift_fail(c, 400, "Manifest must be a list.\n");
         return;
     }
-    Manifest m = {.rows = json_array(),
-                  .errors = BUF_INIT(BUF_MAX_BODY),
-                  .etags = BUF_INIT(BUF_MAX_BODY)};
+    Manifest m = {
+        .rows = json_array(), .errors = BUF_INIT(BUF_MAX_BODY), .etags = BUF_INIT(BUF_MAX_BODY)};
     size_t i;
     json_t *row;
-    json_array_foreach(in, i, row) check_segment(c, row, &m);
+    json_array_foreach (in, i, row) {
+        check_segment(c, row, &m);
+    }
     if (m.errors.len > 0) {
         _cleanup_free_ char *text = xasprintf("Errors:\n%s", m.errors.p);
         (void)swift_fail(c, 400, text);
@@ -317,8 +316,9 @@ void swift_slo_delete(SwiftCall *c)
     } else {
         size_t i;
         json_t *row;
-        json_array_foreach(rows, i, row)
+        json_array_foreach (rows, i, row) {
             remove_one(c, json_str_or(row, "name", ""), counts, errors);
+        }
         remove_one(c, own, counts, errors);
     }
     bool bad = json_array_size(errors) > 0 || (counts[0] == 0 && counts[1] == 0);

@@ -88,15 +88,15 @@ static int stack_delete(SwiftCall *c, const SwiftContainer *k, const SwiftContai
 static void add_marker(SwiftCall *c, const SwiftContainer *versions, const char *object)
 {
     int64_t stamp = swift_stamp(c->p);
-    _cleanup_(swift_object_clear) SwiftObject marker = {
-        .container = versions->id,
-        .name = version_name(object, stamp),
-        .version = xstrdup("null"),
-        .current = true,
-        .etag = xstrdup("d41d8cd98f00b204e9800998ecf8427e"),
-        .type = xstrdup(marker_type),
-        .stamp = stamp,
-        .meta = json_object()};
+    _cleanup_(swift_object_clear)
+        SwiftObject marker = {.container = versions->id,
+                              .name = version_name(object, stamp),
+                              .version = xstrdup("null"),
+                              .current = true,
+                              .etag = xstrdup("d41d8cd98f00b204e9800998ecf8427e"),
+                              .type = xstrdup(marker_type),
+                              .stamp = stamp,
+                              .meta = json_object()};
     swift_object_put(c->p, &marker);
 }
 

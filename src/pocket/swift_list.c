@@ -4,7 +4,7 @@
 
 typedef struct Listing {
     SwiftCall *c;
-    json_t *rows;          /* {"name": ...} or {"subdir": ...} */
+    json_t *rows; /* {"name": ...} or {"subdir": ...} */
     const char *prefix, *delimiter, *marker, *end_marker;
     size_t limit;
     bool reverse, versions;
@@ -142,8 +142,7 @@ static void reply(SwiftCall *c, json_t *rows)
     Buf *b = &c->http->reply.body;
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         const char *name = json_str(row, "name");
         buf_printf(b, "%s\n", name ? name : json_str(row, "subdir"));
     }

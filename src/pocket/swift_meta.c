@@ -93,10 +93,13 @@ bool swift_meta_update(SwiftCall *c, json_t *meta, const char *kind, const char 
 /* Shown to the owner only. */
 static bool hidden(const char *name)
 {
-    static const char *const names[] = {
-        "X-Container-Read",           "X-Container-Write",
-        "X-Account-Meta-Temp-Url-Key", "X-Account-Meta-Temp-Url-Key-2",
-        "X-Container-Meta-Temp-Url-Key", "X-Container-Meta-Temp-Url-Key-2", NULL};
+    static const char *const names[] = {"X-Container-Read",
+                                        "X-Container-Write",
+                                        "X-Account-Meta-Temp-Url-Key",
+                                        "X-Account-Meta-Temp-Url-Key-2",
+                                        "X-Container-Meta-Temp-Url-Key",
+                                        "X-Container-Meta-Temp-Url-Key-2",
+                                        NULL};
     for (size_t i = 0; names[i]; i++)
         if (streq(names[i], name))
             return true;
@@ -107,8 +110,7 @@ void swift_meta_reply(SwiftCall *c, const json_t *meta)
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)meta, name, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)meta, name, value) {
         bool ours = starts_with(name, "X-Pocket-");
         if (json_is_string(value) && !ours && (c->owner || !hidden(name)))
             swift_set_header(c, name, json_string_value(value));

@@ -179,14 +179,15 @@ static void single(const SwiftObject *o, Large *l)
 /* The manifest of a static large object as it is stored. */
 static bool manifest(SwiftCall *c, const SwiftObject *o, Large *l)
 {
-    int fd = swift_open_file(c->p, o->file);
+    int fd = o->file ? swift_open_file(c->p, o->file) : -1;
     off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
     if (fd >= 0)
         close(fd);
     if (size < 0)
         return swift_fail(c, 503, NULL);
-    single(o, l);
-    l->size = l->pieces.items[0].size = size;
+    l->etag = BUF_INIT(BUF_MAX_LINE);
+    l->size = size;
+    vec_push(&l->pieces, (LargePiece){.file = xstrdup(o->file), .size = size});
     swift_set_header(c, "Content-Type", "application/json; charset=utf-8");
     return true;
 }
@@ -299,15 +300,15 @@ static int remove_to_marker(SwiftCall *c, const SwiftContainer *k, const char *o
     int64_t stamp = swift_stamp(c->p);
     char version[32];
     swift_stamp_text(stamp, version);
-    _cleanup_(swift_object_clear) SwiftObject marker = {
-        .container = k->id,
-        .name = xstrdup(object),
-        .version = xstrdup(version),
-        .marker = true,
-        .etag = xstrdup("d41d8cd98f00b204e9800998ecf8427e"),
-        .type = xstrdup("application/x-deleted;swift_versions_deleted=1"),
-        .stamp = stamp,
-        .meta = json_object()};
+    _cleanup_(swift_object_clear)
+        SwiftObject marker = {.container = k->id,
+                              .name = xstrdup(object),
+                              .version = xstrdup(version),
+                              .marker = true,
+                              .etag = xstrdup("d41d8cd98f00b204e9800998ecf8427e"),
+                              .type = xstrdup("application/x-deleted;swift_versions_deleted=1"),
+                              .stamp = stamp,
+                              .meta = json_object()};
     swift_object_put(c->p, &marker);
     swift_version_header(c, version);
     return seen ? 204 : 404;
@@ -407,8 +408,9 @@ static void copy_to(SwiftCall *c)
     const char *account = swift_header(c, "Destination-Account");
     _cleanup_(buf_clear) Buf path = BUF_INIT(BUF_MAX_LINE);
     if (!to || !buf_url_unquote(&path, str_of(to + strspn(to, "/"))) || !strchr(path.p, '/')) {
-        (void)swift_fail(c, 412, "Destination header must be of the form "
-                                 "<container name>/<object name>");
+        (void)swift_fail(c, 412,
+                         "Destination header must be of the form "
+                         "<container name>/<object name>");
         return;
     }
     _cleanup_free_ char *from_account = c->account;
@@ -430,8 +432,9 @@ static void copy_from(SwiftCall *c)
     if (c->body.len > 0)
         (void)swift_fail(c, 400, "Copy requests require a zero byte body");
     else if (!buf_url_unquote(&path, str_of(from + strspn(from, "/"))) || !strchr(path.p, '/'))
-        (void)swift_fail(c, 412, "X-Copy-From header must be of the form "
-                                 "<container name>/<object name>");
+        (void)swift_fail(c, 412,
+                         "X-Copy-From header must be of the form "
+                         "<container name>/<object name>");
     else
         swift_copy(c, account && *account ? account : c->account, path.p);
 }

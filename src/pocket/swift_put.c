@@ -110,14 +110,28 @@ static const char *guess_type(const char *name)
     static const struct {
         const char *ending, *type;
     } rows[] = {
-        {".txt", "text/plain"},       {".html", "text/html"},       {".css", "text/css"},
-        {".js", "text/javascript"},   {".json", "application/json"}, {".xml", "text/xml"},
-        {".csv", "text/csv"},         {".png", "image/png"},        {".jpg", "image/jpeg"},
-        {".jpeg", "image/jpeg"},      {".gif", "image/gif"},        {".svg", "image/svg+xml"},
-        {".ico", "image/vnd.microsoft.icon"},                        {".webp", "image/webp"},
-        {".mp3", "audio/mpeg"},       {".mp4", "video/mp4"},        {".webm", "video/webm"},
-        {".pdf", "application/pdf"},  {".zip", "application/zip"},  {".tar", "application/x-tar"},
-        {".gz", "application/gzip"},  {".ogg", "audio/ogg"},
+        {".txt", "text/plain"},
+        {".html", "text/html"},
+        {".css", "text/css"},
+        {".js", "text/javascript"},
+        {".json", "application/json"},
+        {".xml", "text/xml"},
+        {".csv", "text/csv"},
+        {".png", "image/png"},
+        {".jpg", "image/jpeg"},
+        {".jpeg", "image/jpeg"},
+        {".gif", "image/gif"},
+        {".svg", "image/svg+xml"},
+        {".ico", "image/vnd.microsoft.icon"},
+        {".webp", "image/webp"},
+        {".mp3", "audio/mpeg"},
+        {".mp4", "video/mp4"},
+        {".webm", "video/webm"},
+        {".pdf", "application/pdf"},
+        {".zip", "application/zip"},
+        {".tar", "application/x-tar"},
+        {".gz", "application/gzip"},
+        {".ogg", "audio/ogg"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (ends_with(name, rows[i].ending))
@@ -128,8 +142,13 @@ static const char *guess_type(const char *name)
 bool swift_object_headers(SwiftCall *c, SwiftObject *o)
 {
     static const char *const kept[] = {"X-Object-Manifest", NULL};
-    static const char *const plain[] = {"Content-Encoding", "Content-Disposition", "Cache-Control",
-                                        "Content-Language", "Expires", "X-Robots-Tag", NULL};
+    static const char *const plain[] = {"Content-Encoding",
+                                        "Content-Disposition",
+                                        "Cache-Control",
+                                        "Content-Language",
+                                        "Expires",
+                                        "X-Robots-Tag",
+                                        NULL};
     if (!swift_meta_update(c, o->meta, "Object", kept))
         return false;
     for (size_t i = 0; plain[i]; i++) {

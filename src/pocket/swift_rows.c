@@ -34,10 +34,14 @@ static sqlite3_stmt *query(Pocket *p, const char *sql, const char *types, ...)
     va_list ap;
     va_start(ap, types);
     for (int i = 1; types[i - 1]; i++) {
-        const char *text = types[i - 1] == 's' ? va_arg(ap, const char *) : NULL;
-        int r = types[i - 1] == 'i' ? sqlite3_bind_int64(st, i, va_arg(ap, int64_t))
-                : text              ? sqlite3_bind_text(st, i, text, -1, SQLITE_TRANSIENT)
-                                    : sqlite3_bind_null(st, i);
+        int r;
+        if (types[i - 1] == 'i') {
+            r = sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+        } else {
+            const char *text = va_arg(ap, const char *);
+            r = text ? sqlite3_bind_text(st, i, text, -1, SQLITE_TRANSIENT)
+                     : sqlite3_bind_null(st, i);
+        }
         if (r != SQLITE_OK)
             fatal(db, sql);
     }
@@ -164,8 +168,7 @@ void swift_container_put(Pocket *p, SwiftContainer *c)
         run(query(p, "update swift_container set meta = ?2 where id = ?1", "is", c->id, meta));
         return;
     }
-    run(query(p,
-              "insert into swift_container(account, name, stamp, meta) values(?1, ?2, ?3, ?4)",
+    run(query(p, "insert into swift_container(account, name, stamp, meta) values(?1, ?2, ?3, ?4)",
               "ssis", c->account, c->name, c->stamp, meta));
     c->id = sqlite3_last_insert_rowid(store_db(p->store));
 }
@@ -179,7 +182,7 @@ SwiftUse swift_container_use(Pocket *p, const SwiftContainer *c)
 {
     sqlite3_stmt *st = query(p,
                              "select coalesce(sum(current), 0), coalesce(sum(bytes), 0),"
-                             " coalesce(sum(1 - current), 0) from swift_object"
+                             " coalesce(sum(version != 'null'), 0) from swift_object"
                              " where container = ?1",
                              "i", c->id);
     SwiftUse use = {0};

@@ -2,8 +2,8 @@
  *
  * An object row is one version. Without versioning its version is "null" and PUT replaces it; with
  * X-Versions-Enabled each PUT makes one whose id is its timestamp, and `current` marks the one that
- * the plain name shows (none after a DELETE, whose delete marker is a row too). delete_at belongs to
- * the plain name, not to the version: when it has passed, the name is gone and the version stays
+ * the plain name shows (none after a DELETE, whose delete marker is a row too). delete_at belongs
+ * to the plain name, not to the version: when it has passed, the name is gone and the version stays
  * (openstack.md d).
  */
 #pragma once
@@ -34,7 +34,7 @@ DEFINE_CLEAR(SwiftObject, swift_object_clear)
 
 typedef struct SwiftUse {
     int64_t objects, bytes; /* current ones; bytes with all versions */
-    int64_t versions;       /* rows that are not current */
+    int64_t versions;       /* rows that are no "null" version, the current one among them */
 } SwiftUse;
 
 void swift_rows_start(Pocket *p);

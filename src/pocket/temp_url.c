@@ -13,8 +13,8 @@ static bool split_signature(const char *sig, CryptHash *ret_hash, Buf *ret_hex)
         const char *name;
         CryptHash hash;
         size_t hex;
-    } hashes[] = {{"sha1", CRYPT_SHA1, 40}, {"sha256", CRYPT_SHA256, 64},
-                  {"sha512", CRYPT_SHA512, 128}};
+    } hashes[] = {
+        {"sha1", CRYPT_SHA1, 40}, {"sha256", CRYPT_SHA256, 64}, {"sha512", CRYPT_SHA512, 128}};
     const char *colon = strchr(sig, ':');
     for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
         *ret_hash = hashes[i].hash;
@@ -111,6 +111,7 @@ bool swift_temp_url(SwiftCall *c)
     const char *expires = swift_query(c, "temp_url_expires");
     if ((!sig && !expires) || streq(c->http->method, "OPTIONS"))
         return true;
+    c->temp_url.tried = true;
     size_t i = 0;
     while (methods[i] && !streq(methods[i], c->http->method))
         i++;

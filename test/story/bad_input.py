@@ -23,7 +23,7 @@ FILE_CASES = {
     "missing_image": ("image: debian-12", "image: debian-21"),
     "missing_volume_type": ("type: b1.sr-r3-nvme-1000", "type: b1.sr-r3-nvme-9000"),
     "missing_external_network": ("external: public", "external: publik"),
-    "unknown_cloud": ("cloud: pocket\n", "cloud: pockett\n"),
+    "unknown_cloud": ("cloud: pocket-media", "cloud: pocket-meida"),
     "not_yaml": ("servers:\n", "servers: [\n"),
 }
 
@@ -36,6 +36,11 @@ def seen(t, result):
     return text
 
 
+def lasting(pocket):
+    """All rows but the tokens of logins."""
+    return [r for r in pocket.rows() if r[0] != "token"]
+
+
 def compare(t, case, result, before):
     path, text = f"{GOLDEN}/{case}.txt", seen(t, result)
     if os.environ.get("ATOLL_RECORD"):
@@ -44,9 +49,9 @@ def compare(t, case, result, before):
             f.write(text)
     with open(path) as f:
         equal(text, f.read(), case)
-    tokens = {"token"}
-    after = [r for r in t.pocket.rows() if r[0] not in tokens]
-    check(after == [r for r in before if r[0] not in tokens], f"{case}: pocket's rows have changed")
+    after = lasting(t.pocket)
+    check(after == before, f"{case}: pocket's rows have changed: "
+                           f"{[r for r in after if r not in before]}")
     check(result.code != 0, f"{case}: exit 0")
 
 
@@ -55,7 +60,8 @@ def test_island_file(t):
     t.island()
     with open(f"{SOURCE}/demo/island.yaml") as f:
         good = f.read()
-    before = t.pocket.rows()
+    t.atoll("plan")  # Neutron makes a project's default group at its first list
+    before = lasting(t.pocket)
     for case, (old, new) in FILE_CASES.items():
         check(good.count(old) == 1, f"{case}: {old!r} is not once in the demo's island file")
         t.write("island.yaml", good.replace(old, new))
@@ -65,7 +71,7 @@ def test_island_file(t):
 def test_wrong_password(t):
     t.start_pocket("--no-servers")
     t.island()
-    before = t.pocket.rows()
+    before = lasting(t.pocket)
     with open(t.pocket.clouds) as f:
         text = re.sub(r"(password: *).*", r"\1wrong", f.read())
     clouds = t.write("wrong.yaml", text)

@@ -58,10 +58,11 @@ SECRET_VARIABLES = ["DB_PASS", "REDIS_PASSWORD", "SECRET_KEY_BASE", "SWIFT_PASSW
 def gather_secrets(t, puma_pid):
     env = environment(puma_pid)
     secrets = [(name, env[name.encode()]) for name in SECRET_VARIABLES]
-    for path in glob.glob(f"{t.pocket.dir}/servers/*/root/etc/atoll/boot.json"):
+    # The host forgets K after its hello, so it comes from the script that brought it.
+    for path in glob.glob(f"{t.pocket.dir}/servers/*/user_data"):
         with open(path) as f:
-            boot = json.load(f)
-        secrets.append((f"boot k {boot['server']}", bytes.fromhex(boot["k"])))
+            k = re.search(r'"k": ?"([0-9a-f]{64})"', f.read()).group(1)
+        secrets.append((f"boot k {k[:4]}", bytes.fromhex(k)))
     with open(f"{t.dir}/passphrase") as f:
         secrets.append(("passphrase", f.read().strip().encode()))
     with open(f"{t.dir}/recovery") as f:

@@ -213,9 +213,9 @@ static void retries(void **state)
                                                 .spent_ms = rows[i].spent,
                                                 .now = now,
                                                 .random = random * 123457});
-            int got = r.unknown_effect        ? UNKNOWN
-                      : r.what == RETRY_WAIT  ? WAIT
+            int got = r.what == RETRY_WAIT    ? WAIT
                       : r.what == RETRY_LOGIN ? LOGIN
+                      : r.unknown_effect      ? UNKNOWN
                                               : NO;
             if (got != rows[i].expected)
                 fail_msg("row %zu: %d, not %d", i, got, rows[i].expected);
@@ -224,6 +224,10 @@ static void retries(void **state)
                                 rows[i].retry_after ? rows[i].wait + 250 : rows[i].wait * 5 / 3);
         }
     }
+    Retry put = answer_retry(&(RetryCase){.kind = CALL_IDEMPOTENT, .status = 502, .tries = 1});
+    assert_true(put.what == RETRY_WAIT && put.unknown_effect);
+    put = answer_retry(&(RetryCase){.kind = CALL_IDEMPOTENT, .status = 429, .tries = 1});
+    assert_true(put.what == RETRY_WAIT && !put.unknown_effect);
     Retry again = answer_retry(&(RetryCase){.status = 401, .relogged = true});
     assert_int_equal(again.what, RETRY_NO);
 }
@@ -235,6 +239,8 @@ static void pages(void **state)
         const char *plural, *url, *page;
         size_t items;
         const char *next; /* NULL: the last; "!...": an error with these words */
+        size_t before;
+        int64_t total; /* 0: not told */
     } rows[] = {
         {CLOUD_COMPUTE, "servers", "https://c/v2.1/servers/detail?tags=a",
          "{\"servers\":[{},{}],\"servers_links\":[{\"rel\":\"next\",\"href\":"
@@ -281,6 +287,11 @@ static void pages(void **state)
          "https://s/v1/A/c?limit=1&format=json&marker=b"},
         {CLOUD_OBJECT, "", "https://s/v1/A/c?limit=1&format=json&marker=b", "[{\"name\":\"b\"}]", 1,
          "!as its own next one"},
+        /* A store that gives fewer than it was asked for. */
+        {CLOUD_OBJECT, "", "https://s/c?limit=9", "[{\"name\":\"a\"}]", 1,
+         "https://s/c?limit=9&marker=a", 0, 2},
+        {CLOUD_OBJECT, "", "https://s/c?limit=9&marker=a", "[{\"name\":\"b\"}]", 1, NULL, 1, 2},
+        {CLOUD_OBJECT, "", "https://s/c?limit=9&marker=a", "[]", 0, NULL, 1, 2},
         {CLOUD_OBJECT, "", "https://s/v1/A/c?limit=2", "{}", 0, "!has no list"},
         {CLOUD_COMPUTE, "server_groups", "https://c/v2.1/os-server-groups?limit=2",
          "{\"server_groups\":[{},{}]}", 2, "https://c/v2.1/os-server-groups?limit=2&offset=2"},
@@ -296,8 +307,10 @@ static void pages(void **state)
         _cleanup_json_ json_t *page = json_parse_new(rows[i].page, strlen(rows[i].page), NULL);
         json_t *items = NULL;
         _cleanup_free_ char *next = NULL;
-        int r =
-            answer_page(rows[i].service, rows[i].plural, rows[i].url, page, &items, &next, &err);
+        AnswerPage p = {rows[i].service, rows[i].plural,
+                        rows[i].url,     page,
+                        rows[i].before,  rows[i].total ? rows[i].total : -1};
+        int r = answer_page(&p, &items, &next, &err);
         if (rows[i].next && *rows[i].next == '!') {
             assert_int_equal(r, -ERR_CORRUPT);
             assert_non_null(strstr(err.text, rows[i].next + 1));

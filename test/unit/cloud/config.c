@@ -21,12 +21,25 @@
 
 static char *folder;
 
+static void forget_env(void)
+{
+    for (char **line = environ; *line;) {
+        if (!starts_with(*line, "OS_") && !starts_with(*line, "XDG_CONFIG_HOME=")) {
+            line++;
+            continue;
+        }
+        _cleanup_free_ char *name = xstrndup(*line, strcspn(*line, "="));
+        unsetenv(name);
+        line = environ;
+    }
+}
+
 /* An empty home and working folder, and no OS_* but those of `variables` ("A=b|C=d"). */
 static void put_env(const char *variables)
 {
     Str rest = str_of(variables), line;
 
-    clearenv();
+    forget_env();
     setenv("HOME", folder, 1);
     while (variables && str_next(&rest, '|', &line)) {
         _cleanup_free_ char *text = xstrndup(line.p, line.n);
@@ -84,14 +97,16 @@ static void what_is_read(void **state)
          NULL, NULL, "a",
          "a password http://k/identity/v3 user=jo/@Default/ project=reef/@Default/ secret=sesame - "
          "public -"},
-        {"clouds:\n  a:\n    auth:\n      auth_url: http://k/v3/\n      user_id: u1\n      password: "
+        {"clouds:\n  a:\n    auth:\n      auth_url: http://k/v3/\n      user_id: u1\n      "
+         "password: "
          "sesame\n      project_id: p1\n",
          NULL, NULL, "a",
          "a password http://k/v3 user=/u1@/ project=/p1@/ secret=sesame - public -"},
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      username: jo\n      password: "
          "sesame\n      project_name: reef\n      default_domain: default\n",
          NULL, NULL, "a",
-         "a password http://k/v3 user=jo/@/default project=reef/@/default secret=sesame - public -"},
+         "a password http://k/v3 user=jo/@/default project=reef/@/default secret=sesame - public "
+         "-"},
         /* The project's domain is the user's where nothing else is said. */
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      username: jo\n      password: "
          "sesame\n      project_name: reef\n      user_domain_name: Corp\n",
@@ -146,8 +161,9 @@ static void what_is_read(void **state)
         {NULL, NULL,
          "OS_AUTH_TYPE=v3applicationcredential|OS_AUTH_URL=http://e|"
          "OS_APPLICATION_CREDENTIAL_ID=c|OS_APPLICATION_CREDENTIAL_SECRET=s|OS_REGION_NAME=r",
-         NULL, "envvars credential http://e/v3 user=/@/ project=/@/ credential=c/ secret=s r public "
-               "-"},
+         NULL,
+         "envvars credential http://e/v3 user=/@/ project=/@/ credential=c/ secret=s r public "
+         "-"},
         /* Not a login. */
         {"clouds:\n  a:\n    auth:\n" AUTH, NULL, "OS_TEST_TIMEOUT=1|OS_LOG_CAPTURE=1", NULL,
          "a password https://k.example:5000/v3 " JO " - public -"},
@@ -186,19 +202,19 @@ static void what_is_refused(void **state)
     } rows[] = {
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      usrname: jo\n", NULL, "a",
          ":5:7: ", "unknown key `usrname`: did you mean `username`?"},
-        {"clouds:\n  a:\n    auth_tpye: password\n", NULL, "a", ":3:5: ",
-         "unknown key `auth_tpye`: did you mean `auth_type`?"},
+        {"clouds:\n  a:\n    auth_tpye: password\n", NULL, "a",
+         ":3:5: ", "unknown key `auth_tpye`: did you mean `auth_type`?"},
         {"clouds:\n  a:\n    auth_type: v3passwort\n    auth:\n" AUTH, NULL, "a", ":3:16: ",
          "auth_type `v3passwort` is not known: did you mean `v3password`?; allowed: password, "
          "v3password, token, v3token, v3applicationcredential"},
-        {"clouds:\n  a:\n    auth: text\n", NULL, "a", ":3:11: ",
-         "`auth` must be a map (auth_url, username, ...)"},
-        {"clouds:\n  a:\n    auth:\n      username: jo\n", NULL, "a", ":2:3: ",
-         "the cloud `a` has no `auth_url`"},
+        {"clouds:\n  a:\n    auth: text\n", NULL, "a",
+         ":3:11: ", "`auth` must be a map (auth_url, username, ...)"},
+        {"clouds:\n  a:\n    auth:\n      username: jo\n", NULL, "a",
+         ":2:3: ", "the cloud `a` has no `auth_url`"},
         {"clouds:\n  a:\n    profile: catalyst\n    auth:\n      username: jo\n", NULL, "a",
          ":3:14: ", "vendor profiles are not read: write `auth_url` into `auth`"},
-        {"clouds:\n  a:\n    auth:\n      auth_url: k.example\n", NULL, "a", ":4:17: ",
-         "auth_url must begin with https:// (or http://)"},
+        {"clouds:\n  a:\n    auth:\n      auth_url: k.example\n", NULL, "a",
+         ":4:17: ", "auth_url must begin with https:// (or http://)"},
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      username: jo\n      "
          "user_domain_name: Default\n      project_name: reef\n",
          NULL, "a", ":2:3: ",
@@ -210,7 +226,8 @@ static void what_is_refused(void **state)
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      username: jo\n      password: "
          "x\n      project_name: reef\n",
          NULL, "a", ":2:3: ", "the cloud `a` has no user_domain_name; "},
-        {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      user_id: u\n      password: x\n",
+        {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      user_id: u\n      password: "
+         "x\n",
          NULL, "a", ":2:3: ", "the cloud `a` has no project_name; "},
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      user_id: u\n      password: "
          "x\n      project_name: reef\n",
@@ -218,16 +235,16 @@ static void what_is_refused(void **state)
         {"clouds:\n  a:\n    auth_type: v3applicationcredential\n    auth:\n      auth_url: "
          "http://k\n",
          NULL, "a", ":2:3: ", "the cloud `a` has no application_credential_id; "},
-        {"clouds:\n  a:\n    verify: maybe\n    auth:\n" AUTH, NULL, "a", ":3:13: ",
-         "`verify` must be true or false, not `maybe`"},
-        {"clouds:\n  a:\n    interface: outside\n    auth:\n" AUTH, NULL, "a", ":3:16: ",
-         "interface must be public, internal or admin, not `outside`"},
+        {"clouds:\n  a:\n    verify: maybe\n    auth:\n" AUTH, NULL, "a",
+         ":3:13: ", "`verify` must be true or false, not `maybe`"},
+        {"clouds:\n  a:\n    interface: outside\n    auth:\n" AUTH, NULL, "a",
+         ":3:16: ", "interface must be public, internal or admin, not `outside`"},
         {"clouds:\n  a:\n    regions: [one, two]\n    auth:\n" AUTH, "OS_REGION_NAME=three", "a",
          ":3:14: ", "the cloud `a` has no region `three` (OS_REGION_NAME); it has: one, two"},
-        {"clouds:\n  a: {}\n  catalyst: {}\n", NULL, "catalist", ":2:3: ",
-         "no cloud `catalist` here: did you mean `catalyst`?; there are: a, catalyst"},
-        {"clouds:\n  a: {}\n  b: {}\n", NULL, NULL, ":2:3: ",
-         "several clouds and no choice: set OS_CLOUD to one of a, b"},
+        {"clouds:\n  a: {}\n  catalyst: {}\n", NULL, "catalist",
+         ":2:3: ", "no cloud `catalist` here: did you mean `catalyst`?; there are: a, catalyst"},
+        {"clouds:\n  a: {}\n  b: {}\n", NULL, NULL,
+         ":2:3: ", "several clouds and no choice: set OS_CLOUD to one of a, b"},
         {"cluods:\n  a: {}\n", NULL, "a", ":1:1: ", "there are no `clouds` in this file"},
         {"clouds:\n  a: text\n", NULL, "a", ":2:6: ", "the cloud `a` must be a map"},
         {"clouds:\n  a: [\n", NULL, "a", "", NULL},
@@ -242,9 +259,8 @@ static void what_is_refused(void **state)
         put_env(rows[i].env);
         put_file("clouds.yaml", rows[i].clouds);
         assert_int_equal(cloud_config_load(rows[i].name, &c, &err), -ERR_CONFIG);
-        _cleanup_free_ char *begin =
-            xasprintf("%s%s%s", *rows[i].place ? "./clouds.yaml" : "", rows[i].place,
-                      rows[i].words ? rows[i].words : "");
+        _cleanup_free_ char *begin = xasprintf("%s%s%s", *rows[i].place ? "./clouds.yaml" : "",
+                                               rows[i].place, rows[i].words ? rows[i].words : "");
         if (rows[i].words && !starts_with(err.text, begin))
             fail_msg("row %zu: %s", i, err.text);
     }

@@ -36,6 +36,7 @@ typedef struct Stage {
     StrList bodies; /* of the same requests */
     StrList minors; /* OpenStack-API-Version of compute requests */
     int port, logins;
+    volatile sig_atomic_t *stop; /* set by each request, if there is one */
     Httpd *httpd;
     Http *http;
     Cloud *cloud;
@@ -111,6 +112,8 @@ static void stage_end(HttpdCall *c)
     _cleanup_free_ char *request =
         xasprintf("%s %s%s%s", c->method, c->target, *c->query ? "?" : "", c->query);
     pthread_mutex_lock(&s->lock);
+    if (s->stop)
+        *s->stop = 1;
     strlist_add(&s->log, request);
     strlist_add(&s->bodies, call->body.p);
     if (version)

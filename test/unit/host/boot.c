@@ -130,11 +130,8 @@ static void hello_is_known_by_its_key(void **state)
 
 static BootInput input(const Place *p)
 {
-    return (BootInput){.island = "reef",
-                       .server = "web.0",
-                       .nonce = NONCE,
-                       .package = p->package,
-                       .now = NOW};
+    return (BootInput){
+        .island = "reef", .server = "web.0", .nonce = NONCE, .package = p->package, .now = NOW};
 }
 
 /* The value of NAME='...' in the script, as the shell reads it. */
@@ -178,7 +175,7 @@ static void user_data_is_small_and_whole(void **state)
                         secret_expose(vault_secret(p->vault, "sign_public")).p);
     assert_non_null(strstr(json_str(j, "in"), "/reef-mail/web.0/" NONCE "/in/?temp_url_sig=GET"));
     assert_non_null(strstr(json_str(j, "out"), "/reef-mail/web.0/" NONCE "/out/?temp_url_sig=PUT"));
-    assert_int_equal(json_int(j, "expires", 0), NOW / 1000 + 7 * 86400);
+    assert_int_equal(json_int(j, "expires", 0), NOW / 1000 + 20 * 60);
     /* Nothing that lasts is in it. */
     static const char *const lasting[] = {"master", "db_password", "sign_secret", "media_password"};
     for (size_t i = 0; i < ARRAY_LEN(lasting); i++)
@@ -267,7 +264,8 @@ static void a_wrong_package_is_not_installed(void **state)
     _cleanup_(buf_clear) Buf script = BUF_INIT(BUF_MAX_LINE), out = BUF_INIT(BUF_MAX_LINE);
     _cleanup_free_ char *program = path_join(p->root, "usr");
 
-    script_for(p, "0000000000000000000000000000000000000000000000000000000000000000", "{}", &script);
+    script_for(p, "0000000000000000000000000000000000000000000000000000000000000000", "{}",
+               &script);
     run_in(p, script.p, 1, &out);
     assert_non_null(strstr(out.p, "not what it should be"));
     assert_false(file_exists(program));
@@ -292,11 +290,12 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     _cleanup_secret_ Secret *k = k_of(p);
     _cleanup_(keypair_clear) KeyPair host = {0}, sign = {0};
     _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
-    _cleanup_json_ json_t *spec = json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
+    _cleanup_json_ json_t *spec =
+        json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
     _cleanup_json_ json_t *body = NULL;
     _cleanup_(err_clear) Err err = {0};
-    SendInput in = {.island = "reef", .server = "web.0", .nonce = NONCE, .number = 2, .spec = spec,
-                    .now = NOW};
+    SendInput in = {
+        .island = "reef", .server = "web.0", .nonce = NONCE, .number = 2, .spec = spec, .now = NOW};
     char hash[17];
     crypt_box_keys(&host);
     assert_int_equal(vault_sign_keys(p->vault, &sign, NULL), 0);
@@ -326,9 +325,10 @@ static void nothing_is_sent_to_a_stranger(void **state)
     _cleanup_secret_ Secret *k = vault_derive_new(p->vault, "boot/web.1/" NONCE);
     _cleanup_(keypair_clear) KeyPair host = {0};
     _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
-    _cleanup_json_ json_t *spec = json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
-    SendInput in = {.island = "reef", .server = "web.0", .nonce = NONCE, .number = 1, .spec = spec,
-                    .now = NOW};
+    _cleanup_json_ json_t *spec =
+        json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
+    SendInput in = {
+        .island = "reef", .server = "web.0", .nonce = NONCE, .number = 1, .spec = spec, .now = NOW};
     crypt_box_keys(&host);
 
     boot_hello_make(k, "web.0", NONCE, host.public_b64, &hello);

@@ -73,7 +73,8 @@ static void it_opens_to_what_was_put_in(void **state)
     assert_string_equal(json_str(body, "urls.out"), urls.out);
     assert_int_equal(json_int(body, "urls.expires", 0), urls.expires_s);
     assert_int_equal(bundle_vault(body, inside, NULL), 0);
-    assert_true(secret_eq(vault_secret(inside, "db_password"), vault_secret(w->vault, "db_password")));
+    assert_true(
+        secret_eq(vault_secret(inside, "db_password"), vault_secret(w->vault, "db_password")));
     assert_string_equal(secret_expose(vault_secret(inside, "smtp_password")).p, "s3cret-smtp");
     assert_null(vault_secret(inside, "master"));
     assert_null(vault_secret(inside, "sign_secret"));
@@ -104,8 +105,8 @@ static void each_role_has_only_its_secrets(void **state)
         {ROLE_BIT(ROLE_WORKER), "media_password", "sign_secret", 10},
         {ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_WORKER), "vapid_private", "master", 10},
     };
-    _cleanup_json_ json_t *env = json_make_new("{s:s, s:s}", "SMTP_PASSWORD", "smtp_password", "X",
-                                               "smtp_password");
+    _cleanup_json_ json_t *env =
+        json_make_new("{s:s, s:s}", "SMTP_PASSWORD", "smtp_password", "X", "smtp_password");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_(strlist_clear) StrList names = {0};
         bundle_secrets_for(rows[i].roles, env, &names);
@@ -122,8 +123,8 @@ static void a_secret_that_is_not_there_is_named(void **state)
     _cleanup_(err_clear) Err err = {0};
     json_object_set_new(w->spec, "env_secrets", json_make_new("{s:s}", "X", "nobody_made_it"));
 
-    assert_int_equal(
-        bundle_make(&head, w->host.public_b64, w->spec, w->vault, &urls, &text, &err), -ERR_CONFIG);
+    assert_int_equal(bundle_make(&head, w->host.public_b64, w->spec, w->vault, &urls, &text, &err),
+                     -ERR_CONFIG);
     assert_non_null(strstr(err.text, "nobody_made_it"));
     assert_int_equal(text.len, 0);
 }
@@ -196,7 +197,11 @@ static void forged_insides_are_refused(void **state)
     assert_int_equal(open_as(w, buf_as_str(&text), &head, 2, &body), -ERR_CORRUPT);
 
     static const char *const insides[] = {
-        "", "null", "[]", "{}", "{\"server\":\"web.0\"}",
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"server\":\"web.0\"}",
         "{\"server\":\"web.0\",\"nonce\":\"" NONCE "\",\"number\":\"3\",\"sealed\":\"x\"}",
         "{\"server\":\"web.0\",\"nonce\":\"" NONCE "\",\"number\":3}",
         "{\"server\":\"web.0\",\"nonce\":\"" NONCE "\",\"number\":3,\"sealed\":\"{}\"}",
@@ -207,7 +212,8 @@ static void forged_insides_are_refused(void **state)
         assert_null(body);
     }
     /* A good seal around nothing. */
-    static const char *const plains[] = {"", "[]", "{}", "{\"spec\":{}}", "{\"spec\":1,\"secrets\":{}}"};
+    static const char *const plains[] = {"", "[]", "{}", "{\"spec\":{}}",
+                                         "{\"spec\":1,\"secrets\":{}}"};
     for (size_t i = 0; i < ARRAY_LEN(plains); i++) {
         buf_truncate(&sealed, 0);
         assert_int_equal(

@@ -256,7 +256,8 @@ static void a_changed_environment_restarts_it_carefully(void **state)
 {
     Turns *t = *state;
     Services l = {0};
-    static const char script[] = "trap 'echo stop >>$T; exit 0' TERM; echo \"up $V\" >>$T; " FOREVER;
+    static const char script[] =
+        "trap 'echo stop >>$T; exit 0' TERM; echo \"up $V\" >>$T; " FOREVER;
     strlist_add(&add(&l, t, "web", script)->env, "V=1");
     set_services(t, &l);
     until_state(t, "web", SERVICE_HEALTHY);
@@ -438,10 +439,24 @@ static void gone_within_deadline(pid_t pid)
     }
 }
 
+static void until_written(const char *path, const char *content)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+    for (;;) {
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+        if (file_exists(path) && file_read(path, &text, NULL) == 0 &&
+            (!*content || streq(text.p, content)))
+            return;
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, TURN_REAL_MS);
+    }
+}
+
 static void a_killed_agent_leaves_nothing_for_the_next(void **state)
 {
     Turns *t = *state;
     _cleanup_free_ char *path = path_join(t->folder, "pids"), *logs = path_join(t->folder, "log");
+    _cleanup_free_ char *note = path_join(logs, ".sessions");
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
     t->driver->close(t->d);
     t->d = NULL;
@@ -449,16 +464,12 @@ static void a_killed_agent_leaves_nothing_for_the_next(void **state)
     pid_t agent = fork();
     if (agent == 0)
         run_and_wait(t);
-    Msec deadline = time_mono() + DEADLINE_MS;
-    while (!file_exists(path)) {
-        assert_true(time_mono() < deadline);
-        (void)poll(NULL, 0, TURN_REAL_MS);
-    }
+    until_written(path, "");
     assert_int_equal(file_read(path, &text, NULL), 0);
     char *end;
     pid_t service = (pid_t)strtol(text.p, &end, 10), left = (pid_t)strtol(end, NULL, 10);
-    /* The sessions are noted within a turn of the start. */
-    (void)poll(NULL, 0, 4 * TURN_REAL_MS);
+    _cleanup_free_ char *noted = xasprintf("%d\n", (int)service);
+    until_written(note, noted);
     assert_int_equal(kill(agent, SIGKILL), 0);
     assert_int_equal(waitpid(agent, NULL, 0), agent);
     gone_within_deadline(service);
@@ -480,6 +491,38 @@ static void folders_in_the_way_are_refused(void **state)
     set_services(t, &l);
     until_state(t, "db", SERVICE_FAILED);
     assert_non_null(strstr(status_of(t, "db").why, "is in the way"));
+}
+
+static void logs_have_an_end(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    _cleanup_free_ char *log = path_join(t->folder, "log/web.log"),
+                        *old = path_join(t->folder, "log/web.log.1");
+    struct stat st;
+    (void)add(&l, t, "web",
+              "head -c 11000000 /dev/zero; echo; echo written >>$T; "
+              "while ! test -e $D/go; do sleep 0.02; done; echo after; " FOREVER);
+
+    set_services(t, &l);
+    until_trace(t, "written\n");
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (!file_exists(old)) {
+        assert_true(time_mono() < deadline);
+        turn(t);
+    }
+    assert_int_equal(stat(old, &st), 0);
+    assert_int_equal(st.st_size, 11000001);
+    /* The service writes on into the same file, which began anew. */
+    _cleanup_free_ char *go = path_join(t->folder, "go");
+    assert_int_equal(file_write(go, STR_LIT(""), 0600, NULL), 0);
+    while (stat(log, &st) < 0 || st.st_size == 0) {
+        assert_true(time_mono() < deadline);
+        turn(t);
+    }
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    assert_int_equal(file_read(log, &text, NULL), 0);
+    assert_string_equal(text.p, "after\n");
 }
 
 int main(void)
@@ -506,6 +549,7 @@ int main(void)
         TEST(health_over_tcp),
         TEST(a_killed_agent_leaves_nothing_for_the_next),
         TEST(folders_in_the_way_are_refused),
+        TEST(logs_have_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,10 +22,11 @@ static void set(Vault *v, const char *name, const char *value)
 
 static Vault *vault_of_web(void)
 {
-    static const char *const names[] = {
-        "db_password",    "redis_password",        "media_password",
-        "secret_key_base", "vapid_private",        "vapid_public",
-        "active_record_primary", "active_record_deterministic", "active_record_salt"};
+    static const char *const names[] = {"db_password",           "redis_password",
+                                        "media_password",        "secret_key_base",
+                                        "vapid_private",         "vapid_public",
+                                        "active_record_primary", "active_record_deterministic",
+                                        "active_record_salt"};
     Vault *v = vault_new();
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         _cleanup_free_ char *value = xasprintf("s-%s", names[i]);
@@ -40,12 +41,12 @@ static json_t *spec_of_web(void)
     return json_make_new(
         "{s:s, s:s, s:s, s:[s,s], s:{s:i,s:i}, s:{s:i,s:i}, s:{s:[s],s:[s]}, "
         "s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s}, s:{s:s}, s:{s:s}}",
-        "server", "web.0", "domain", "reef.example", "address", "10.77.0.10", "roles", "web", "worker",
-        "processes", "web", 2, "worker", 1, "threads", "web", 5, "worker", 10, "peers", "postgres",
-        "10.77.0.11", "redis", "10.77.0.12", "media", "auth_url", good.auth_url, "username",
-        good.username, "user_domain", good.user_domain, "project_id", good.project_id, "region",
-        good.region, "container", good.container, "object_url", good.object_url, "env", "SMTP_SERVER",
-        "mail.example", "env_secrets", "SMTP_PASSWORD", "smtp_password");
+        "server", "web.0", "domain", "reef.example", "address", "10.77.0.10", "roles", "web",
+        "worker", "processes", "web", 2, "worker", 1, "threads", "web", 5, "worker", 10, "peers",
+        "postgres", "10.77.0.11", "redis", "10.77.0.12", "media", "auth_url", good.auth_url,
+        "username", good.username, "user_domain", good.user_domain, "project_id", good.project_id,
+        "region", good.region, "container", good.container, "object_url", good.object_url, "env",
+        "SMTP_SERVER", "mail.example", "env_secrets", "SMTP_PASSWORD", "smtp_password");
 }
 
 static void join(const StrList *l, Buf *ret)
@@ -54,15 +55,14 @@ static void join(const StrList *l, Buf *ret)
         buf_printf(ret, "%s\n", l->items[i]);
 }
 
-static const char media_golden[] =
-    "SWIFT_ENABLED=true\n"
-    "SWIFT_AUTH_URL=https://k.example:5000/v3\n"
-    "SWIFT_USERNAME=reef-media\n"
-    "SWIFT_DOMAIN_NAME=Default\n"
-    "SWIFT_PROJECT_ID=0123456789abcdef\n"
-    "SWIFT_REGION=nz-1\n"
-    "SWIFT_CONTAINER=user-uploads\n"
-    "SWIFT_OBJECT_URL=https://s.example/v1/AUTH_0123/user-uploads\n";
+static const char media_golden[] = "SWIFT_ENABLED=true\n"
+                                   "SWIFT_AUTH_URL=https://k.example:5000/v3\n"
+                                   "SWIFT_USERNAME=reef-media\n"
+                                   "SWIFT_DOMAIN_NAME=Default\n"
+                                   "SWIFT_PROJECT_ID=0123456789abcdef\n"
+                                   "SWIFT_REGION=nz-1\n"
+                                   "SWIFT_CONTAINER=user-uploads\n"
+                                   "SWIFT_OBJECT_URL=https://s.example/v1/AUTH_0123/user-uploads\n";
 
 static void the_media_block(void **state)
 {
@@ -92,13 +92,15 @@ static void the_traps_of_swift(void **state)
         {"https://k/v3/", "r", "https://s/c", "d", "SWIFT_AUTH_URL=https://k/v3", "v3/"},
         {"https://k/v3///", "r", "https://s/c", "d", "SWIFT_AUTH_URL=https://k/v3", "v3/"},
         {"https://k", "r", "https://s/c", "d", "SWIFT_AUTH_URL=https://k/v3", NULL},
-        {"https://k/identity", "r", "https://s/c", "d", "SWIFT_AUTH_URL=https://k/identity/v3", NULL},
+        {"https://k/identity", "r", "https://s/c", "d", "SWIFT_AUTH_URL=https://k/identity/v3",
+         NULL},
         {"https://k/v3", "", "https://s/c", "d", "SWIFT_ENABLED=true", "SWIFT_REGION"},
         {"https://k/v3", NULL, "https://s/c", "d", "SWIFT_ENABLED=true", "SWIFT_REGION"},
         {"https://k/v3", "r", "https://s/c/", "d", "SWIFT_OBJECT_URL=https://s/c", "/c/"},
         {"https://k/v3", "r", "https://s/c", "", "SWIFT_DOMAIN_NAME=Default", NULL},
         {"https://k/v3", "r", "https://s/c", NULL, "SWIFT_DOMAIN_NAME=Default", NULL},
-        {"https://k/v3", "r", "https://s/c", "d", "SWIFT_PROJECT_ID=0123456789abcdef", "SWIFT_TENANT"},
+        {"https://k/v3", "r", "https://s/c", "d", "SWIFT_PROJECT_ID=0123456789abcdef",
+         "SWIFT_TENANT"},
         {"https://k/v3", "r", "https://s/c", "d", "SWIFT_ENABLED=true", "SWIFT_CACHE_TTL"},
         {"https://k/v3", "r", "https://s/c", "d", "SWIFT_ENABLED=true", "S3_"},
     };
@@ -124,7 +126,7 @@ static void media_that_cannot_work_are_refused(void **state)
         MediaEnv m;
         const char *name;
     } rows[] = {
-        {good, "SWIFT_AUTH_URL"},   {good, "SWIFT_AUTH_URL"}, {good, "SWIFT_USERNAME"},
+        {good, "SWIFT_AUTH_URL"},   {good, "SWIFT_AUTH_URL"},  {good, "SWIFT_USERNAME"},
         {good, "SWIFT_PROJECT_ID"}, {good, "SWIFT_CONTAINER"}, {good, "SWIFT_OBJECT_URL"},
         {good, "SWIFT_CONTAINER"},
     };
@@ -177,7 +179,7 @@ static void a_worker_has_no_port_and_no_pool(void **state)
     _cleanup_json_ json_t *spec = spec_of_web();
     _cleanup_(strlist_clear) StrList l = {0};
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
-    static const char *const never[] = {"\nPORT=", "\nBIND=",       "DB_POOL", "MAX_THREADS",
+    static const char *const never[] = {"\nPORT=",    "\nBIND=",    "DB_POOL", "MAX_THREADS",
                                         "OTP_SECRET", "SKIP_POST_", "S3_",     "SWIFT_TENANT"};
 
     assert_int_equal(env_role(spec, v, "worker", &l, NULL), 0);
@@ -192,18 +194,30 @@ static void own_variables_that_break_it_are_refused(void **state)
     static const struct {
         const char *name, *value;
     } rows[] = {
-        {"SWIFT_TENANT", ""},      {"SWIFT_TENANT", "x"},
-        {"SWIFT_PASSWORD", "x"},   {"S3_ENABLED", "true"},
-        {"S3_ALIAS_HOST", "x"},    {"SKIP_POST_DEPLOYMENT_MIGRATIONS", "false"},
-        {"SELF_DESTRUCT", "x"},    {"REDIS_NAMESPACE", "x"},
-        {"RAILS_ENV", "test"},     {"DB_PASS", "x"},
-        {"LOCAL_DOMAIN", "x.y"},   {"BIND", "0.0.0.0"},
-        {"1X", "x"},               {"A B", "x"},
-        {"", "x"},                 {"X", "two words"},
-        {"X", "a#b"},              {"X", "$HOME"},
-        {"X", "it's"},             {"X", "\"q\""},
-        {"X", "a\\b"},             {"X", "a\nb"},
-        {"X", "`x`"},              {"X", "tab\there"},
+        {"SWIFT_TENANT", ""},
+        {"SWIFT_TENANT", "x"},
+        {"SWIFT_PASSWORD", "x"},
+        {"S3_ENABLED", "true"},
+        {"S3_ALIAS_HOST", "x"},
+        {"SKIP_POST_DEPLOYMENT_MIGRATIONS", "false"},
+        {"SELF_DESTRUCT", "x"},
+        {"REDIS_NAMESPACE", "x"},
+        {"RAILS_ENV", "test"},
+        {"DB_PASS", "x"},
+        {"LOCAL_DOMAIN", "x.y"},
+        {"BIND", "0.0.0.0"},
+        {"1X", "x"},
+        {"A B", "x"},
+        {"", "x"},
+        {"X", "two words"},
+        {"X", "a#b"},
+        {"X", "$HOME"},
+        {"X", "it's"},
+        {"X", "\"q\""},
+        {"X", "a\\b"},
+        {"X", "a\nb"},
+        {"X", "`x`"},
+        {"X", "tab\there"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_(vault_drop) Vault *v = vault_of_web();
@@ -220,7 +234,8 @@ static void own_variables_that_break_it_are_refused(void **state)
 static void own_variables_that_are_fine(void **state)
 {
     (void)state;
-    static const char *const values[] = {"", "a=b", "https://x/y?z", "a,b", "50%", "<a@b>", "~!*(){}[]"};
+    static const char *const values[] = {"",    "a=b",   "https://x/y?z", "a,b",
+                                         "50%", "<a@b>", "~!*(){}[]"};
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         _cleanup_(vault_drop) Vault *v = vault_of_web();
         _cleanup_json_ json_t *spec = spec_of_web();
@@ -253,7 +268,9 @@ static void what_is_missing_is_named(void **state)
     static const struct {
         const char *key, *word;
     } rows[] = {
-        {"peers", "postgres"}, {"media", "media"}, {"domain", "LOCAL_DOMAIN"},
+        {"peers", "postgres"},
+        {"media", "media"},
+        {"domain", "LOCAL_DOMAIN"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_(vault_drop) Vault *v = vault_of_web();

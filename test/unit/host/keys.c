@@ -32,7 +32,8 @@ static Secret *secret(const char *s)
 static void both_keys_are_made_and_open(void **state)
 {
     (void)state;
-    _cleanup_secret_ Secret *pass = secret("correct horse"), *wrong = secret("wrong"), *recovery = NULL;
+    _cleanup_secret_ Secret *pass = secret("correct horse"), *wrong = secret("wrong"),
+                            *recovery = NULL;
     _cleanup_(keypair_clear) KeyPair own = {0}, second = {0}, none = {0};
     _cleanup_(strlist_clear) StrList recipients = {0};
     _cleanup_(keyfiles_clear) KeyFiles files = keys_paths("reef");

@@ -18,10 +18,10 @@ static void add(World *w, ResourceKind kind, const char *key, const char *id, js
 static World whole_world(void)
 {
     World w = {0};
-    w.facts = json_make_new(
-        "{s:{s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s}}}", "clouds", "island", "project_id", "p-island",
-        "auth_url", "http://k/v3", "media", "project_id", "p-media", "domain_name", "Default", "region",
-        "nz-1", "auth_url", "https://k/v3", "object_url", "https://s/v1/AUTH_p-media");
+    w.facts = json_make_new("{s:{s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s}}}", "clouds", "island",
+                            "project_id", "p-island", "auth_url", "http://k/v3", "media",
+                            "project_id", "p-media", "domain_name", "Default", "region", "nz-1",
+                            "auth_url", "https://k/v3", "object_url", "https://s/v1/AUTH_p-media");
     add(&w, RESOURCE_PORT, "web.0", "po-1", json_make_new("{s:s}", "address", "10.77.0.10"));
     add(&w, RESOURCE_PORT, "db.0", "po-2", json_make_new("{s:s}", "address", "10.77.0.11"));
     add(&w, RESOURCE_USER, "media", "u-1", json_object());
@@ -31,14 +31,13 @@ static World whole_world(void)
 
 static Resource wanted(const char *media_url)
 {
-    return (Resource){
-        .kind = RESOURCE_HOST,
-        .key = xstrdup("web.0"),
-        .generation = 1,
-        .attrs = json_make_new("{s:s, s:{s:[s], s:[s, s]}, s:{s:s, s:s, s:s}, s:s}", "server",
-                               "web.0", "peers", "postgres", "db.0", "web", "web.0", "db.0", "media",
-                               "container", "user uploads", "user", "media", "url", media_url,
-                               "volume", "web.0")};
+    return (Resource){.kind = RESOURCE_HOST,
+                      .key = xstrdup("web.0"),
+                      .generation = 1,
+                      .attrs = json_make_new("{s:s, s:{s:[s], s:[s, s]}, s:{s:s, s:s, s:s}, s:s}",
+                                             "server", "web.0", "peers", "postgres", "db.0", "web",
+                                             "web.0", "db.0", "media", "container", "user uploads",
+                                             "user", "media", "url", media_url, "volume", "web.0")};
 }
 
 static void keys_become_addresses(void **state)
@@ -52,8 +51,8 @@ static void keys_become_addresses(void **state)
     assert_non_null(spec);
     assert_true(json_equal(before, want.attrs));
     _cleanup_json_ json_t *expect = json_make_new(
-        "{s:s, s:s, s:s, s:s, s:{s:[s], s:[s, s]}, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}}", "server",
-        "web.0", "address", "10.77.0.10", "volume", "web.0", "volume_id",
+        "{s:s, s:s, s:s, s:s, s:{s:[s], s:[s, s]}, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
+        "server", "web.0", "address", "10.77.0.10", "volume", "web.0", "volume_id",
         "8a3b9c1d-0000-4000-8000-000000000001", "peers", "postgres", "10.77.0.11", "web",
         "10.77.0.10", "10.77.0.11", "media", "container", "user uploads", "username", "reef-media",
         "user_domain", "Default", "project_id", "p-media", "region", "nz-1", "auth_url",
@@ -97,7 +96,8 @@ static void nothing_is_guessed(void **state)
     }
     _cleanup_(world_clear) World w = whole_world();
     _cleanup_(resource_clear) Resource want = wanted("");
-    json_object_set_new(world_find(&w, RESOURCE_PORT, "web.0", 1)->attrs, "address", json_string(""));
+    json_object_set_new(world_find(&w, RESOURCE_PORT, "web.0", 1)->attrs, "address",
+                        json_string(""));
     assert_null(host_spec_new(&want, &w));
 }
 

@@ -53,16 +53,11 @@ static void generated_secrets_have_their_formats(void **state)
         size_t n;
         int (*is)(int);
     } rows[] = {
-        {"db_password", 32, isalnum},
-        {"redis_password", 32, isalnum},
-        {"media_password", 32, isalnum},
-        {"secret_key_base", 128, isxdigit},
-        {"active_record_primary", 32, isalnum},
-        {"active_record_deterministic", 32, isalnum},
-        {"active_record_salt", 32, isalnum},
-        {"vapid_private", 44, isprint},
-        {"vapid_public", 88, isprint},
-        {"sign_public", 44, isprint},
+        {"db_password", 32, isalnum},           {"redis_password", 32, isalnum},
+        {"media_password", 32, isalnum},        {"secret_key_base", 128, isxdigit},
+        {"active_record_primary", 32, isalnum}, {"active_record_deterministic", 32, isalnum},
+        {"active_record_salt", 32, isalnum},    {"vapid_private", 44, isprint},
+        {"vapid_public", 88, isprint},          {"sign_public", 44, isprint},
     };
     _cleanup_(vault_drop) Vault *v = vault_new(), *other = vault_new();
     vault_generate(v);
@@ -145,7 +140,8 @@ static void both_keys_open_it_and_no_other(void **state)
     assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->stranger, &none, &err),
                      -ERR_DENIED);
     assert_non_null(err.hint);
-    assert_int_equal(vault_unseal(buf_as_str(&sealed), "atoll", &k->own, &none, NULL), -ERR_CORRUPT);
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "atoll", &k->own, &none, NULL),
+                     -ERR_CORRUPT);
     sealed.p[sealed.len / 2] ^= 1;
     assert_true(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &none, NULL) < 0);
     assert_null(none);
@@ -175,7 +171,8 @@ static void it_is_made_once_and_then_read(void **state)
     assert_int_equal(fake.puts, 0);
     assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, true, &first, NULL), 0);
     assert_non_null(fake_find("reef-vault/secrets"));
-    assert_int_equal(vault_open(NULL, "reef", &k->recovery, &k->recipients, true, &second, NULL), 0);
+    assert_int_equal(vault_open(NULL, "reef", &k->recovery, &k->recipients, true, &second, NULL),
+                     0);
     assert_int_equal(fake.puts, 1);
     assert_string_equal(text(first, "db_password"), text(second, "db_password"));
 }

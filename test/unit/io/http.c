@@ -527,9 +527,12 @@ static int free_port(void)
 static HttpResponse tls_get(const char *url, const char *ca_file, bool insecure)
 {
     HttpResponse r = {0};
-    HttpRequest q = {.method = "GET", .url = url, .timeout_ms = 5 * SECOND};
-    _cleanup_(http_drop) Http *h =
-        http_new(&(HttpOptions){.ca_file = ca_file, .insecure = insecure});
+    HttpRequest q = {.method = "GET",
+                     .url = url,
+                     .timeout_ms = 5 * SECOND,
+                     .ca_file = ca_file,
+                     .insecure = insecure};
+    _cleanup_(http_drop) Http *h = http_new(&(HttpOptions){0});
     http_perform(h, &q, &r, 1);
     return r;
 }

@@ -328,6 +328,9 @@ static void fewer(void **state)
     (void)state;
     assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
     for (size_t i = 0; i < steps.len; i++) {
+        /* A server reaches what it uses to its last moment. */
+        assert_true(steps.items[i].verb != KIND_UNRULE ||
+                    !world_find(&w, RESOURCE_SERVER, "jobs.0", 0));
         plan_predict(&g, &w, &steps.items[i]);
         assert_false(steps.items[i].kind == RESOURCE_VOLUME);
         assert_null(steps.items[i].loss);

@@ -2,7 +2,7 @@
  * any order and in any portions, ends; does only what the plan had; and leaves what must stay. */
 #include "paper.h"
 
-#define WORLDS 3000
+#define WORLDS 1500
 #define TURNS 400
 
 /* xorshift64*: a failing world is told by its seed. */

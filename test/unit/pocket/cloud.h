@@ -19,11 +19,11 @@
 typedef struct Cloud {
     Pocket p;
     PocketUser user, other, admin;
-    const PocketUser *as;  /* who calls; &user at first */
-    int microversion;      /* of the next calls; 93 for Nova at first */
-    const char *if_match;  /* header of the next call */
-    json_t *answer;        /* of the last call */
-    StrList headers;       /* of the last answer */
+    const PocketUser *as; /* who calls; &user at first */
+    int microversion;     /* of the next calls; 93 for Nova at first */
+    const char *if_match; /* header of the next call */
+    json_t *answer;       /* of the last call */
+    StrList headers;      /* of the last answer */
 } Cloud;
 
 static Msec cloud_now;
@@ -128,7 +128,7 @@ static _unused_ json_t *cloud_json_new(const char *text)
 static _unused_ bool cloud_may(const PocketUser *u, PocketNeed need)
 {
     bool admin = pocket_has_role(u, "admin");
-    return need == NEED_ADMIN ? admin
+    return need == NEED_ADMIN    ? admin
            : need == NEED_MEMBER ? admin || pocket_has_role(u, "member")
                                  : true;
 }
@@ -137,9 +137,9 @@ static _unused_ bool cloud_may(const PocketUser *u, PocketNeed need)
 static _unused_ int cloud_call(Cloud *c, PocketService s, const char *method, const char *target,
                                const char *body)
 {
-    static const PocketRoute *const tables[] = {
-        [POCKET_NOVA] = nova_routes, [POCKET_NEUTRON] = neutron_routes,
-        [POCKET_CINDER] = cinder_routes};
+    static const PocketRoute *const tables[] = {[POCKET_NOVA] = nova_routes,
+                                                [POCKET_NEUTRON] = neutron_routes,
+                                                [POCKET_CINDER] = cinder_routes};
     const char *mark = strchr(target, '?');
     _cleanup_free_ char *path = xstrndup(target, mark ? (size_t)(mark - target) : strlen(target));
     StrList args = {0}, in = {0};

@@ -12,12 +12,18 @@ static void test_cidr(void **state)
     static const struct {
         const char *text, *want; /* NULL: refused */
     } rows[] = {
-        {"10.0.0.0/24", "10.0.0.0/24"}, {"10.0.0.5/24", "10.0.0.0/24"},
-        {"127.79.4.7/8", "127.0.0.0/8"}, {"10.0.0.1/32", "10.0.0.1/32"},
-        {"10.0.0.0", NULL},             {"10.0.0/24", NULL},
-        {"10.0.0.0/33", NULL},          {"10.0.0.0/7", NULL},
-        {"10.0.0.0/-1", NULL},          {"10.0.0.0/24 ", NULL},
-        {"::/0", NULL},                 {"", NULL},
+        {"10.0.0.0/24", "10.0.0.0/24"},
+        {"10.0.0.5/24", "10.0.0.0/24"},
+        {"127.79.4.7/8", "127.0.0.0/8"},
+        {"10.0.0.1/32", "10.0.0.1/32"},
+        {"10.0.0.0", NULL},
+        {"10.0.0/24", NULL},
+        {"10.0.0.0/33", NULL},
+        {"10.0.0.0/7", NULL},
+        {"10.0.0.0/-1", NULL},
+        {"10.0.0.0/24 ", NULL},
+        {"::/0", NULL},
+        {"", NULL},
         {NULL, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -43,7 +49,8 @@ static void test_overlap(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Cidr a, b;
-        assert_true(cidr_parse(rows[i].a, &a) && cidr_parse(rows[i].b, &b));
+        assert_true(cidr_parse(rows[i].a, &a));
+        assert_true(cidr_parse(rows[i].b, &b));
         assert_int_equal(cidr_overlap(a, b), rows[i].want);
     }
 }
@@ -81,7 +88,7 @@ static void test_pools(void **state)
     }
 }
 
-static void test_free(void **state)
+static void test_lowest(void **state)
 {
     (void)state;
     AddressRanges pools = {0};
@@ -110,8 +117,8 @@ static void test_prefix(void **state)
     static const struct {
         const char *text;
         int family; /* 0: refused */
-    } rows[] = {{"0.0.0.0/0", 4}, {"10.1.2.3", 4},   {"::/0", 6},      {"2001:db8::/32", 6},
-                {"10.0.0.0/33", 0}, {"::/129", 0},   {"ten", 0},       {"", 0},
+    } rows[] = {{"0.0.0.0/0", 4},   {"10.1.2.3", 4}, {"::/0", 6}, {"2001:db8::/32", 6},
+                {"10.0.0.0/33", 0}, {"::/129", 0},   {"ten", 0},  {"", 0},
                 {NULL, 0}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int family = 0;
@@ -123,8 +130,8 @@ static void test_prefix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cidr),  cmocka_unit_test(test_overlap), cmocka_unit_test(test_pools),
-        cmocka_unit_test(test_free),  cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_cidr),   cmocka_unit_test(test_overlap), cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_lowest), cmocka_unit_test(test_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

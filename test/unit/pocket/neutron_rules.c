@@ -99,17 +99,18 @@ static void test_refused(void **state)
     _cleanup_free_ char *id = cloud_make(c, POCKET_NEUTRON, "/v2.0/security-groups",
                                          "security_group", "{'security_group':{'name':'bad'}}");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        int status = cloud_send(c, POCKET_NEUTRON, "POST", "/v2.0/security-group-rules",
-                                "{'security_group_rule':{'security_group_id':'%s',%s}}", id,
-                                rows[i].rule);
+        int status =
+            cloud_send(c, POCKET_NEUTRON, "POST", "/v2.0/security-group-rules",
+                       "{'security_group_rule':{'security_group_id':'%s',%s}}", id, rows[i].rule);
         if (status != rows[i].status || !streq(cloud_text(c, "NeutronError.type"), rows[i].type))
             fail_msg("%s: %d %s", rows[i].rule, status, cloud_text(c, "NeutronError.type"));
     }
 }
 
 #define RULE(group, port)                                                                          \
-    "{'security_group_id':'" group "','direction':'ingress','protocol':'tcp','port_range_min':"    \
-    port ",'port_range_max':" port "}"
+    "{'security_group_id':'" group                                                                 \
+    "','direction':'ingress','protocol':'tcp','port_range_min':" port ",'port_range_max':" port    \
+    "}"
 
 /* All of a bulk POST or nothing. */
 static void test_bulk(void **state)
@@ -121,26 +122,26 @@ static void test_bulk(void **state)
     _cleanup_free_ char *b = cloud_make(c, POCKET_NEUTRON, "/v2.0/security-groups",
                                         "security_group", "{'security_group':{'name':'b'}}");
     _cleanup_free_ char *list = xasprintf("%s?security_group_id=%s", path, a);
-    assert_int_equal(cloud_send(c, POCKET_NEUTRON, "POST", path,
-                                "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "1") "]}",
-                                a, a),
-                     409);
+    assert_int_equal(
+        cloud_send(c, POCKET_NEUTRON, "POST", path,
+                   "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "1") "]}", a, a),
+        409);
     assert_string_equal(cloud_text(c, "NeutronError.type"), "DuplicateSecurityGroupRuleInPost");
-    assert_int_equal(cloud_send(c, POCKET_NEUTRON, "POST", path,
-                                "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}",
-                                a, b),
-                     400);
+    assert_int_equal(
+        cloud_send(c, POCKET_NEUTRON, "POST", path,
+                   "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}", a, b),
+        400);
     assert_string_equal(cloud_text(c, "NeutronError.type"), "SecurityGroupRulesNotSingleGroup");
-    assert_int_equal(cloud_send(c, POCKET_NEUTRON, "POST", path,
-                                "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}",
-                                a, a),
-                     201);
+    assert_int_equal(
+        cloud_send(c, POCKET_NEUTRON, "POST", path,
+                   "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}", a, a),
+        201);
     assert_int_equal(cloud_count(c, "security_group_rules"), 2);
     /* One of two is there already: the new one isn't made either. */
-    assert_int_equal(cloud_send(c, POCKET_NEUTRON, "POST", path,
-                                "{'security_group_rules':[" RULE("%s", "3") "," RULE("%s", "2") "]}",
-                                a, a),
-                     409);
+    assert_int_equal(
+        cloud_send(c, POCKET_NEUTRON, "POST", path,
+                   "{'security_group_rules':[" RULE("%s", "3") "," RULE("%s", "2") "]}", a, a),
+        409);
     assert_string_equal(cloud_text(c, "NeutronError.type"), "SecurityGroupRuleExists");
     assert_int_equal(cloud_get(c, POCKET_NEUTRON, list), 200);
     assert_int_equal(cloud_count(c, "security_group_rules"), 4);

@@ -1,0 +1,449 @@
+/* The agent against a mailbox on loopback, with the real Redis as its service. */
+#include "host/agent.h"
+#include "base/log.h"
+#include "host/boot.h"
+#include "host/bundle.h"
+#include "io/child.h"
+#include "io/file.h"
+#include "io/httpd.h"
+#include "io/redis.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NONCE "00112233aabbccdd"
+#define DEADLINE_MS (30 * SECOND)
+#define LOOK_MS 20
+
+/* --- the object store: names and bodies --- */
+
+typedef struct Object {
+    char *name, *body, *delete_after;
+} Object;
+static struct {
+    pthread_mutex_t lock;
+    VEC(Object) objects;
+} store = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static Object *store_find(const char *name)
+{
+    for (size_t i = 0; i < store.objects.len; i++)
+        if (streq(store.objects.items[i].name, name))
+            return &store.objects.items[i];
+    return NULL;
+}
+
+static void store_put(const char *name, const char *body, const char *delete_after)
+{
+    pthread_mutex_lock(&store.lock);
+    Object *o = store_find(name);
+    if (!o) {
+        vec_push(&store.objects, (Object){.name = xstrdup(name)});
+        o = vec_last(&store.objects);
+    }
+    free(o->body);
+    free(o->delete_after);
+    o->body = xstrdup(body);
+    o->delete_after = xstrdup(delete_after ? delete_after : "");
+    pthread_mutex_unlock(&store.lock);
+}
+
+/* To be freed; NULL if it is not there. */
+static char *store_get(const char *name, char **ret_delete_after)
+{
+    pthread_mutex_lock(&store.lock);
+    Object *o = store_find(name);
+    char *body = o ? xstrdup(o->body) : NULL;
+    if (o && ret_delete_after)
+        *ret_delete_after = xstrdup(o->delete_after);
+    pthread_mutex_unlock(&store.lock);
+    return body;
+}
+
+static void store_begin(HttpdCall *c)
+{
+    Buf *body = NEW(Buf);
+    *body = BUF_INIT((size_t)8 << 20);
+    c->state = body;
+}
+static bool store_body(HttpdCall *c, Str part)
+{
+    buf_add(c->state, part.p, part.n);
+    return true;
+}
+static void store_end(HttpdCall *c)
+{
+    if (streq(c->method, "PUT")) {
+        store_put(c->target, ((Buf *)c->state)->p, httpd_header(c, "X-Delete-After"));
+        c->reply.status = 201;
+        return;
+    }
+    _cleanup_free_ char *body = store_get(c->target, NULL);
+    c->reply.status = body ? 200 : 404;
+    buf_str(&c->reply.body, body);
+}
+static void store_close(HttpdCall *c, bool sent)
+{
+    (void)sent;
+    buf_clear(c->state);
+    free(c->state);
+}
+static const HttpdHandler store_handler = {
+    .begin = store_begin, .body = store_body, .end = store_end, .close = store_close};
+
+/* --- an operator and a server --- */
+
+typedef struct Place {
+    char folder[64], address[32];
+    Vault *vault;
+    KeyPair sign;
+    Httpd *httpd;
+    int port;
+    pid_t agent;
+    char *public; /* the host's, from its hello */
+} Place;
+
+static char *url_of(const Place *p, const char *box)
+{
+    return xasprintf("http://127.0.0.1:%d/%s/?sig=1", p->port, box);
+}
+
+static void write_boot(const Place *p)
+{
+    _cleanup_secret_ Secret *k = vault_derive_new(p->vault, "boot/all.0/" NONCE);
+    _cleanup_free_ char *in = url_of(p, "in"), *out = url_of(p, "out");
+    _cleanup_free_ char *folder = path_join(p->folder, "etc/atoll");
+    _cleanup_free_ char *path = path_join(folder, "boot.json");
+    _cleanup_json_ json_t *boot = json_make_new(
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "v", 1, "server", "all.0", "nonce", NONCE, "k",
+        secret_expose(k).p, "sign_public", p->sign.public_b64, "in", in, "out", out, "expires", 1);
+    _cleanup_free_ char *text = json_text_new(boot);
+    assert_int_equal(file_mkdirs(folder, 0755, NULL), 0);
+    assert_int_equal(file_write(path, str_of(text), 0600, NULL), 0);
+}
+
+static int setup(void **state)
+{
+    Place *p = NEW(Place);
+    int fd;
+    crypt_init();
+    snprintf(p->folder, sizeof p->folder, "/tmp/atoll-agent.XXXXXX");
+    snprintf(p->address, sizeof p->address, "127.%d.%d.11", 64 + getpid() % 64,
+             getpid() / 64 % 256);
+    if (!mkdtemp(p->folder))
+        return -1;
+    p->vault = vault_new();
+    vault_generate(p->vault);
+    assert_int_equal(vault_sign_keys(p->vault, &p->sign, NULL), 0);
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &p->port, NULL), 0);
+    assert_int_equal(httpd_start(fd, &store_handler, NULL, &p->httpd, NULL), 0);
+    write_boot(p);
+    *state = p;
+    return 0;
+}
+
+static volatile sig_atomic_t stop_agent;
+static void on_term(int sig)
+{
+    (void)sig;
+    stop_agent = 1;
+}
+
+static void start_agent(Place *p)
+{
+    p->agent = fork();
+    assert_true(p->agent >= 0);
+    if (p->agent > 0)
+        return;
+    _cleanup_free_ char *log = path_join(p->folder, "agent.log");
+    signal(SIGTERM, on_term);
+    if (!freopen(log, "a", stderr))
+        _exit(9);
+    log_init("host", LOG_LEVEL_DEBUG);
+    Err err = {0};
+    int r = agent_run(
+        &(AgentOptions){.root = p->folder, .driver = &driver_child, .stop = &stop_agent}, &err);
+    if (r < 0)
+        log_err(&err);
+    fflush(stderr);
+    _exit(err_exit_code(r));
+}
+
+static int wait_agent(Place *p)
+{
+    int status;
+    assert_int_equal(waitpid(p->agent, &status, 0), p->agent);
+    p->agent = 0;
+    return status;
+}
+
+static int teardown(void **state)
+{
+    Place *p = *state;
+    if (p->agent > 0) {
+        kill(p->agent, SIGTERM);
+        (void)wait_agent(p);
+    }
+    (void)httpd_stop(p->httpd);
+    for (size_t i = 0; i < store.objects.len; i++) {
+        free(store.objects.items[i].name);
+        free(store.objects.items[i].body);
+        free(store.objects.items[i].delete_after);
+    }
+    vec_clear(&store.objects);
+    int r = file_remove_tree(p->folder, NULL);
+    (void)vault_free(p->vault);
+    keypair_clear(&p->sign);
+    free(p->public);
+    free(p);
+    return r;
+}
+
+static char *until_there(const char *name)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+    for (;;) {
+        char *body = store_get(name, NULL);
+        if (body)
+            return body;
+        if (time_mono() > deadline)
+            fail_msg("%s does not come", name);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static void read_hello(Place *p)
+{
+    _cleanup_secret_ Secret *k = vault_derive_new(p->vault, "boot/all.0/" NONCE);
+    _cleanup_free_ char *hello = until_there("/out/hello");
+    free(TAKE(p->public));
+    assert_int_equal(boot_hello_check(k, "all.0", NONCE, str_of(hello), &p->public, NULL), 0);
+}
+
+/* Puts a bundle for `role` into the mailbox. `number` inside, `place` in its name. */
+static void send_bundle(const Place *p, const char *role, int64_t number, int64_t place,
+                        const KeyPair *other_sign, const char *out_box)
+{
+    _cleanup_json_ json_t *spec =
+        json_make_new("{s:s, s:s, s:s, s:[s], s:{}}", "island", "reef", "server", "all.0",
+                      "address", p->address, "roles", role, "env_secrets");
+    _cleanup_(buf_clear) Buf text = BUF_INIT((size_t)8 << 20);
+    _cleanup_free_ char *in = url_of(p, "in"), *out = url_of(p, out_box);
+    _cleanup_free_ char *name = xasprintf("/in/%08lld", (long long)place);
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    _cleanup_secret_ Secret *public = secret_new(p->sign.public_b64, strlen(p->sign.public_b64));
+
+    vault_set(v, "redis_password", vault_secret(p->vault, "redis_password"));
+    vault_set(v, "sign_secret", (other_sign ? other_sign : &p->sign)->secret);
+    vault_set(v, "sign_public", public);
+    assert_int_equal(bundle_make(&(BundleHead){"all.0", NONCE, number}, p->public, spec, v,
+                                 &(BundleUrls){in, out, 1}, &text, NULL),
+                     0);
+    store_put(name, text.p, NULL);
+}
+
+static bool redis_answers(const Place *p)
+{
+    _cleanup_(redis_drop) Redis *redis = NULL;
+    return redis_open(&(RedisTarget){.host = p->address,
+                                     .port = 6379,
+                                     .password = vault_secret(p->vault, "redis_password")},
+                      &redis, NULL) == 0;
+}
+
+static void until_redis(const Place *p, bool there)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (redis_answers(p) != there) {
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static void assert_no_secret(const Place *p, const char *text)
+{
+    static const char *const names[] = {"redis_password", "db_password", "sign_secret", "master"};
+    _cleanup_secret_ Secret *k = vault_derive_new(p->vault, "boot/all.0/" NONCE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_null(strstr(text, secret_expose(vault_secret(p->vault, names[i])).p));
+    assert_null(strstr(text, secret_expose(k).p));
+    assert_null(strstr(text, "sig=1"));
+}
+
+static bool redis_installed(void)
+{
+    return file_exists("/usr/bin/redis-server");
+}
+
+static void first_boot_to_healthy(void **state)
+{
+    Place *p = *state;
+    if (!redis_installed())
+        skip();
+    _cleanup_free_ char *boot_path = path_join(p->folder, "etc/atoll/boot.json");
+    _cleanup_free_ char *key_path = path_join(p->folder, "var/lib/atoll/host.key");
+    _cleanup_free_ char *log_path = path_join(p->folder, "agent.log"), *delete_after = NULL;
+    _cleanup_(buf_clear) Buf boot = BUF_INIT(BUF_MAX_LINE), log = BUF_INIT(BUF_MAX_BODY);
+    struct stat st;
+
+    start_agent(p);
+    read_hello(p);
+    assert_int_equal(stat(key_path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    _cleanup_free_ char *body = until_there("/out/00000001-healthy");
+    assert_true(redis_answers(p));
+
+    _cleanup_json_ json_t *report = json_parse_new(body, strlen(body), NULL);
+    assert_int_equal(json_int(report, "number", 0), 1);
+    assert_string_equal(json_str(report, "state"), "healthy");
+    assert_string_equal(json_str(report, "version"), ATOLL_VERSION);
+    json_t *service = json_array_get(json_object_get(report, "services"), 0);
+    assert_string_equal(json_str(service, "name"), "redis");
+    assert_string_equal(json_str(service, "state"), "healthy");
+    assert_int_equal(json_int(service, "restarts", -1), 0);
+    free(store_get("/out/00000001-healthy", &delete_after));
+    assert_string_equal(delete_after, "604800");
+    free(TAKE(delete_after));
+    free(store_get("/out/hello", &delete_after));
+    assert_string_equal(delete_after, "");
+
+    /* K is used up. */
+    assert_int_equal(file_read(boot_path, &boot, NULL), 0);
+    assert_null(strstr(boot.p, "\"k\""));
+    kill(p->agent, SIGTERM);
+    assert_int_equal(wait_agent(p), 0);
+    assert_false(redis_answers(p));
+    assert_int_equal(file_read(log_path, &log, NULL), 0);
+    assert_no_secret(p, log.p);
+    for (size_t i = 0; i < store.objects.len; i++)
+        if (starts_with(store.objects.items[i].name, "/out"))
+            assert_no_secret(p, store.objects.items[i].body);
+}
+
+static void refused_bundles_change_nothing(void **state)
+{
+    Place *p = *state;
+    if (!redis_installed())
+        skip();
+    _cleanup_(keypair_clear) KeyPair thief = {0};
+    crypt_sign_keys(&thief);
+    start_agent(p);
+    read_hello(p);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    free(until_there("/out/00000001-healthy"));
+
+    send_bundle(p, "redis", 2, 2, &thief, "out");
+    _cleanup_free_ char *forged = until_there("/out/00000002-refused");
+    assert_non_null(strstr(forged, "not signed by"));
+    send_bundle(p, "redis", 1, 3, NULL, "out");
+    _cleanup_free_ char *old = until_there("/out/00000003-refused");
+    assert_non_null(strstr(old, "taken already"));
+    send_bundle(p, "search", 4, 4, NULL, "out");
+    _cleanup_free_ char *unknown = until_there("/out/00000004-refused");
+    assert_non_null(strstr(unknown, "search is not built yet"));
+    assert_true(redis_answers(p));
+    store_put("/in/00000005", "garbage", NULL);
+    free(until_there("/out/00000005-refused"));
+
+    /* The next good one is taken, and its URLs are used from then on. */
+    send_bundle(p, "redis", 6, 6, NULL, "elsewhere");
+    free(until_there("/elsewhere/00000006-healthy"));
+    assert_true(redis_answers(p));
+}
+
+static void it_survives_a_power_cut_without_a_network(void **state)
+{
+    Place *p = *state;
+    if (!redis_installed())
+        skip();
+    start_agent(p);
+    read_hello(p);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    free(until_there("/out/00000001-healthy"));
+
+    kill(p->agent, SIGKILL);
+    (void)wait_agent(p);
+    until_redis(p, false);
+    p->httpd = httpd_stop(p->httpd);
+    start_agent(p);
+    until_redis(p, true);
+    kill(p->agent, SIGTERM);
+    assert_int_equal(wait_agent(p), 0);
+    assert_false(redis_answers(p));
+}
+
+/* The key is made once: a host that starts again before its first bundle says the same hello. */
+static void the_key_is_kept(void **state)
+{
+    Place *p = *state;
+    start_agent(p);
+    read_hello(p);
+    _cleanup_free_ char *first = xstrdup(p->public);
+    kill(p->agent, SIGKILL);
+    (void)wait_agent(p);
+    store_put("/out/hello", "", NULL);
+
+    start_agent(p);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    for (;;) {
+        _cleanup_free_ char *hello = store_get("/out/hello", NULL);
+        if (*hello)
+            break;
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+    read_hello(p);
+    assert_string_equal(p->public, first);
+}
+
+static void two_agents_do_not_share_a_root(void **state)
+{
+    Place *p = *state;
+    start_agent(p);
+    read_hello(p);
+    pid_t first = p->agent;
+
+    start_agent(p);
+    int status = wait_agent(p);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), err_row(ERR_HELD)->exit_code);
+    p->agent = first;
+}
+
+static void without_a_first_boot_it_says_so(void **state)
+{
+    Place *p = *state;
+    _cleanup_free_ char *path = path_join(p->folder, "etc/atoll/boot.json");
+    _cleanup_(err_clear) Err err = {0};
+    static const char *const contents[] = {"", "{}", "{\"server\":\"x\"}"};
+    AgentOptions o = {.root = p->folder, .driver = &driver_child, .stop = &stop_agent};
+
+    for (size_t i = 0; i < ARRAY_LEN(contents); i++) {
+        assert_int_equal(file_write(path, str_of(contents[i]), 0600, NULL), 0);
+        assert_int_equal(agent_run(&o, NULL), -ERR_CORRUPT);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(agent_run(&o, &err), -ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "boot.json"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(first_boot_to_healthy),
+        TEST(refused_bundles_change_nothing),
+        TEST(it_survives_a_power_cut_without_a_network),
+        TEST(the_key_is_kept),
+        TEST(two_agents_do_not_share_a_root),
+        TEST(without_a_first_boot_it_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
