@@ -170,7 +170,7 @@ void resource_clear(Resource *r)
 
 World world_copy(const World *w)
 {
-    World c = {.facts = json_deep_copy(w->facts)};
+    World c = {.facts = json_deep_copy(w->facts), .mail = json_incref(w->mail)};
 
     for (size_t i = 0; i < w->items.len; i++)
         vec_push(&c.items, resource_copy(&w->items.items[i]));
@@ -183,5 +183,6 @@ void world_clear(World *w)
         resource_clear(&w->items.items[i]);
     vec_clear(&w->items);
     json_decref(w->facts);
-    w->facts = NULL;
+    json_decref(w->mail);
+    w->facts = w->mail = NULL;
 }

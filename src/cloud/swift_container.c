@@ -162,7 +162,7 @@ bool container_read(const Look *l, CloudRole role, const char *name, const Call 
                     Resource *ret)
 {
     /* After a create, whose answer says nothing, it is as its own headers say. */
-    const StrList *h = streq(head->method, "HEAD") ? &head->reply_headers : &head->headers;
+    const StrList *h = streq(head->method, "PUT") ? &head->headers : &head->reply_headers;
     const char *read = answer_header(h, "X-Container-Read");
     const char *write = answer_header(h, "X-Container-Write");
     const char *cors = answer_header(h, META_ORIGIN), *key = answer_header(h, META_TEMP_URL);

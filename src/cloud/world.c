@@ -48,11 +48,12 @@ static const ListRow lists[] = {
      "/role_assignments?scope.project.id=@project@&include_names=true", "role assignments"},
 };
 
-/* One call of a look: a list, or the HEAD of a container. */
+/* One call of a look: a list, or a container: its HEAD, or a GET, which has the same headers and
+ * the names in it. */
 typedef struct Asked {
     const ListRow *list; /* NULL: a container */
     CloudRole role;
-    const char *container;
+    char *container;
 } Asked;
 
 typedef struct Asking {
@@ -98,27 +99,32 @@ static void ask_list(const Look *l, const ListRow *row, Asking *a)
                                .path = path_new(l, c, row->path)});
 }
 
-/* "1:user-uploads" */
+/* "1:user-uploads", or "0:reef-mail/" to list it as well */
 static void ask_container(const Look *l, const char *text, Asking *a)
 {
     BUG_IF(text[0] < '0' || text[0] >= '0' + (int)CLOUD_ROLES || text[1] != ':');
     CloudRole role = (CloudRole)(text[0] - '0');
+    char *name = xstrndup(text + 2, strcspn(text + 2, "/"));
+    bool listed = ends_with(text, "/");
     Buf path = BUF_INIT(BUF_MAX_LINE);
 
     buf_char(&path, '/');
-    buf_url_quote(&path, text + 2, NULL);
-    vec_push(&a->asked, (Asked){.role = role, .container = text + 2});
+    buf_url_quote(&path, name, NULL);
+    vec_push(&a->asked, (Asked){.role = role, .container = name});
     vec_push(&a->calls, (Call){.cloud = clouds_of(l->clouds, role),
                                .service = CLOUD_OBJECT,
                                .kind = CALL_READ,
-                               .method = "HEAD",
+                               .method = listed ? "GET" : "HEAD",
+                               .plural = listed ? "" : NULL,
                                .path = buf_detach(&path)});
 }
 
 static void asking_clear(Asking *a)
 {
-    for (size_t i = 0; i < a->calls.len; i++)
+    for (size_t i = 0; i < a->calls.len; i++) {
         call_clear(&a->calls.items[i]);
+        free(a->asked.items[i].container);
+    }
     vec_clear(&a->calls);
     vec_clear(&a->asked);
 }
@@ -228,6 +234,8 @@ static int read_container(const Look *l, const Asked *asked, const Call *c, Worl
         return 0;
     if (container_read(l, asked->role, asked->container, c, &r)) {
         (void)world_add(w, r);
+        if (c->plural)
+            w->mail = json_incref(c->json);
         return 0;
     }
     err_set(err, ERR_AMBIGUOUS,
@@ -320,6 +328,10 @@ int world_look(const Clouds *c, unsigned mask, const char *const *containers, Wo
     r = read_all(&l, &a, mask, &found, err);
     if (r == 0) {
         forget(ret, mask);
+        if (mask & BIT(RESOURCE_CONTAINER)) {
+            json_decref(ret->mail);
+            ret->mail = TAKE(found.mail);
+        }
         for (size_t i = 0; i < found.items.len; i++)
             (void)world_add(ret, found.items.items[i]);
         vec_clear(&found.items);

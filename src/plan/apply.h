@@ -43,7 +43,7 @@ typedef struct ApplyContext {
     void *user;
 } ApplyContext;
 
-/* Everything a plan needs: world_facts, world_look and the mail container's list. fresh: facts are
+/* Everything a plan needs: world_facts and world_look, the mail with it. fresh: facts are
  * asked anew. *ret is dropped first. */
 int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fresh, Msec now,
                World *ret, Err *err) _must_check_;

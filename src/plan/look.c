@@ -25,14 +25,17 @@ static bool any_active(const World *w)
     return false;
 }
 
-static int look_hosts(const Clouds *c, World *w, Err *err)
+/* `listed`: this look has brought the mail along; otherwise it is one call more. */
+static int look_hosts(const Clouds *c, bool listed, World *w, Err *err)
 {
     _cleanup_free_ char *container = xasprintf("%s-mail", c->island);
     _cleanup_json_ json_t *listing = NULL;
     int r;
 
     drop_hosts(w);
-    if (any_active(w) && world_find(w, RESOURCE_CONTAINER, "mail", 0)) {
+    if (listed) {
+        listing = json_incref(w->mail);
+    } else if (any_active(w) && world_find(w, RESOURCE_CONTAINER, "mail", 0)) {
         r = swift_list(c->of[CLOUD_OF_ISLAND], container, "", &listing, err);
         /* Deleted under our eyes: then nobody has mail. */
         if (r == -ERR_NOT_FOUND)
@@ -48,18 +51,21 @@ static int look_hosts(const Clouds *c, World *w, Err *err)
 
 int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w, Err *err)
 {
-    _cleanup_(strlist_clear) StrList containers = {0};
+    _cleanup_(strlist_clear) StrList names = {0}, containers = {0};
     unsigned kinds = mask & ~KIND_BIT(RESOURCE_HOST);
+    _cleanup_free_ char *mail = xasprintf("%d:%s-mail", CLOUD_OF_ISLAND, i->name);
     int r;
 
-    island_containers(i, &containers);
+    island_containers(i, &names);
+    for (size_t k = 0; k < names.len; k++)
+        strlist_addf(&containers, "%s%s", names.items[k], streq(names.items[k], mail) ? "/" : "");
     if (kinds) {
         r = world_look(c, kinds, (const char *const *)containers.items, w, err);
         if (r < 0)
             return r;
     }
     if (mask & (KIND_BIT(RESOURCE_HOST) | KIND_BIT(RESOURCE_SERVER)))
-        return look_hosts(c, w, err);
+        return look_hosts(c, mask & KIND_BIT(RESOURCE_CONTAINER), w, err);
     return 0;
 }
 

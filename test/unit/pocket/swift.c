@@ -329,6 +329,114 @@ static void test_versions(void **state)
     must(c, 204, "DELETE", "/box", NULL, NULL);
 }
 
+/* "bytes" of each object of a container in order, markers as "-": "2 5 -". */
+static void assert_sizes(Calls *c, const char *container, const char *want)
+{
+    _cleanup_free_ char *path = xasprintf("/%s?format=json", container);
+    must(c, 200, "GET", path, NULL, NULL);
+    _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
+    size_t i;
+    json_t *row;
+    json_array_foreach (c->json, i, row) {
+        if (starts_with(json_str(row, "content_type"), "application/x-deleted"))
+            buf_str(&b, i ? " -" : "-");
+        else
+            buf_printf(&b, "%s%lld", i ? " " : "", (long long)json_int(row, "bytes", -1));
+    }
+    if (!streq(b.p, want))
+        fail_msg("%s holds \"%s\", not \"%s\"", container, b.p, want);
+}
+
+/* The path of a container's nth object; to be freed. */
+static char *nth(Calls *c, const char *container, size_t n)
+{
+    _cleanup_free_ char *path = xasprintf("/%s?format=json", container);
+    must(c, 200, "GET", path, NULL, NULL);
+    return xasprintf("/%s/%s", container, json_str(json_array_get(c->json, n), "name"));
+}
+
+/* openstack.md (d): n + 1 DELETEs destroy n versions. */
+static void test_stack(void **state)
+{
+    Calls *c = *state;
+    must(c, 201, "PUT", "/vers", NULL, NULL);
+    must(c, 201, "PUT", "/prim", "X-Versions-Location: vers", NULL);
+    must(c, 204, "HEAD", "/prim", NULL, NULL);
+    assert_header(c, "X-Versions-Location", "vers");
+    must(c, 201, "PUT", "/prim/db", NULL, "v1");
+    must(c, 201, "PUT", "/prim/db", NULL, "evil2");
+    must(c, 201, "PUT", "/prim/db", NULL, "evil33");
+    assert_sizes(c, "vers", "2 5");
+    _cleanup_free_ char *first = nth(c, "vers", 0);
+    assert_true(starts_with(first, "/vers/002db/"));
+    static const char *const prim[] = {"5", "2", ""}, *const vers[] = {"2", "", ""};
+    for (size_t i = 0; i < ARRAY_LEN(prim); i++) {
+        must(c, 204, "DELETE", "/prim/db", NULL, NULL);
+        assert_sizes(c, "prim", prim[i]);
+        assert_sizes(c, "vers", vers[i]);
+    }
+    must(c, 404, "DELETE", "/prim/db", NULL, NULL);
+    assert_int_equal(count_files(c), 0);
+    /* A pending expiry travels into the copy, which then expires (x1). */
+    must(c, 201, "PUT", "/prim/u", NULL, "good");
+    must(c, 202, "POST", "/prim/u", "X-Delete-After: 3", NULL);
+    must(c, 201, "PUT", "/prim/u", NULL, "evil");
+    _cleanup_free_ char *copy = nth(c, "vers", 0);
+    must(c, 200, "HEAD", copy, NULL, NULL);
+    assert_non_null(header(c, "X-Delete-At"));
+    /* What has expired is overwritten without a copy. */
+    must(c, 201, "PUT", "/prim/w", NULL, "v1");
+    must(c, 202, "POST", "/prim/w", "X-Delete-After: 1", NULL);
+    calls_now += 3 * SECOND;
+    must(c, 404, "GET", copy, NULL, NULL);
+    must(c, 201, "PUT", "/prim/w", NULL, "evil");
+    assert_sizes(c, "vers", "4");
+    must(c, 201, "PUT", "/lost", "X-Versions-Location: nowhere", NULL);
+    must(c, 201, "PUT", "/lost/a", NULL, "1");
+    must(c, 412, "PUT", "/lost/a", NULL, "2");
+    must(c, 200, "GET", "/lost/a", NULL, NULL);
+    assert_body(c, "1");
+}
+
+/* openstack.md (d): a DELETE leaves the content and a marker; PUT then DELETE seals. */
+static void test_history(void **state)
+{
+    Calls *c = *state;
+    must(c, 201, "PUT", "/vers", NULL, NULL);
+    must(c, 201, "PUT", "/prim", "X-History-Location: vers", NULL);
+    must(c, 201, "PUT", "/prim/db", NULL, "v1");
+    must(c, 201, "PUT", "/prim/db", NULL, "evil2");
+    assert_sizes(c, "vers", "2");
+    must(c, 204, "DELETE", "/prim/db", NULL, NULL);
+    assert_sizes(c, "prim", "");
+    assert_sizes(c, "vers", "2 5 -");
+    must(c, 404, "DELETE", "/prim/db", NULL, NULL);
+    must(c, 404, "POST", "/prim/db", "X-Delete-After: 1", NULL);
+    assert_sizes(c, "vers", "2 5 - -");
+    _cleanup_free_ char *copy = nth(c, "vers", 0);
+    must(c, 200, "GET", copy, NULL, NULL);
+    assert_body(c, "v1");
+    must(c, 201, "PUT", "/prim/t", "X-Delete-After: 4", "tt");
+    must(c, 204, "DELETE", "/prim/t", NULL, NULL);
+    _cleanup_free_ char *sealed = nth(c, "vers", 0);
+    assert_true(starts_with(sealed, "/vers/001t/"));
+    must(c, 200, "HEAD", sealed, NULL, NULL);
+    assert_non_null(header(c, "X-Delete-At"));
+}
+
+/* (x4): nobody complains about both kinds on one container, in this order. */
+static void test_both_kinds(void **state)
+{
+    Calls *c = *state;
+    must(c, 201, "PUT", "/vers", NULL, NULL);
+    must(c, 201, "PUT", "/ovt", "X-Versions-Enabled: true", NULL);
+    must(c, 204, "POST", "/ovt", "X-Versions-Location: vers", NULL);
+    must(c, 204, "HEAD", "/ovt", NULL, NULL);
+    assert_header(c, "X-Versions-Enabled", "True");
+    assert_header(c, "X-Versions-Location", "vers");
+    must(c, 201, "PUT", "/both", "X-Versions-Enabled: true\nX-History-Location: vers", NULL);
+}
+
 /* A token of the project with only the role reader, and its user's id. */
 static char *writer_token(Calls *c, char **ret_id)
 {
@@ -616,10 +724,15 @@ static void test_odd_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_objects),  CASE(test_refused_puts),    CASE(test_sweep),    CASE(test_ranges),
-        CASE(test_expiry),   CASE(test_listing),         CASE(test_versions), CASE(test_writer),
-        CASE(test_temp_url), CASE(test_temp_url_limits), CASE(test_cors),     CASE(test_large),
-        CASE(test_bulk),     CASE(test_odd_requests),
+        CASE(test_objects),         CASE(test_refused_puts),
+        CASE(test_sweep),           CASE(test_ranges),
+        CASE(test_expiry),          CASE(test_listing),
+        CASE(test_versions),        CASE(test_stack),
+        CASE(test_history),         CASE(test_both_kinds),
+        CASE(test_writer),          CASE(test_temp_url),
+        CASE(test_temp_url_limits), CASE(test_cors),
+        CASE(test_large),           CASE(test_bulk),
+        CASE(test_odd_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
