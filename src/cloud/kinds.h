@@ -49,9 +49,9 @@ int kind_created(const Clouds *c, const World *w, ResourceKind kind, const Call 
 /* Lists what is there of the kinds in `mask` (bits 1 << RESOURCE_X; HOST is not a cloud kind) into
  * *ret, replacing what it had of them, in one batch. `containers`: NULL-ended "0:reef-boot",
  * "1:user-uploads" (role, name) to HEAD; with a slash behind the name ("0:reef-mail/") its objects
- * are listed by the same call, into ret->mail. Only objects with our marker and a name of ours (or, for
- * server groups, the name alone) are taken. ids become keys. Any list that fails or is cut short
- * fails the whole (iac.md 2.8). */
+ * are listed by the same call, into ret->mail. Only objects with our marker and a name of ours (or,
+ * for server groups, the name alone) are taken. ids become keys. Any list that fails or is cut
+ * short fails the whole (iac.md 2.8). */
 int world_look(const Clouds *c, unsigned mask, const char *const *containers, World *ret,
                Err *err) _must_check_;
 /* Fills ret->facts: who we are in each cloud, and what the cloud offers (external networks,

@@ -76,8 +76,8 @@ typedef struct World {
      * "images": {name: id}, "volume_types": [name..], "roles": {name: id} of the media cloud, empty
      * where its login may not see them} */
     json_t *facts;
-    json_t *mail;  /* names in the mail container, in swift_list's shape, as listed with it; NULL:
-                      not looked at, or not there */
+    json_t *mail; /* names in the mail container, in swift_list's shape, as listed with it; NULL:
+                     not looked at, or not there */
 } World;
 
 /* One row a kind: words and order. */

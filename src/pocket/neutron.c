@@ -1,6 +1,6 @@
 /* Neutron: its routes, version and extension documents, quotas, and the seed of a new cloud. */
-#include "io/crypt.h"
 #include "pocket/neutron.h"
+#include "io/crypt.h"
 
 #define EXTERNAL_NAME "public"
 

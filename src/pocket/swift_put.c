@@ -434,6 +434,14 @@ static bool copy_content(SwiftCall *c, const SwiftObject *from, SwiftObject *to)
     return !from->file || link_file(c, from->file, &to->file);
 }
 
+/* Of a copy that was refused at the end: it would hold the bytes when the source is deleted. */
+static void drop_file(const SwiftCall *c, const char *file)
+{
+    _cleanup_free_ char *path = file ? swift_path(c->p, file) : NULL;
+    if (path)
+        (void)unlink(path);
+}
+
 void swift_copy(SwiftCall *c, const char *from_account, const char *from_path)
 {
     const char *slash = strchr(from_path, '/');
@@ -450,8 +458,10 @@ void swift_copy(SwiftCall *c, const char *from_account, const char *from_path)
         return;
     if (delete_at)
         to.delete_at = delete_at;
-    if (!swift_store(c, &k, &to))
-        return; /* a file it made is one without a row: the next start removes it */
+    if (!swift_store(c, &k, &to)) {
+        drop_file(c, to.file);
+        return;
+    }
     char date[TIME_TEXT_MAX];
     created(c, &to);
     swift_set_header(c, "X-Copied-From", from_path);

@@ -412,6 +412,14 @@ def test_cut_and_wrong(t):
     objects["old"] = body
     is_as_before(pocket, api, objects)
 
+    # A copy that is refused at its end holds nothing either.
+    api.call("object-store", "PUT", "/box/source", b"x")
+    status, _, _ = api.call("object-store", "PUT", "/box/old", b"", {
+        "X-Copy-From": "/box/source", "If-None-Match": "*"}, ok=False)
+    equal(status, 412, "a copy onto what is there")
+    api.call("object-store", "DELETE", "/box/source")
+    is_as_before(pocket, api, objects)
+
     # Pocket itself goes away in the middle: by kill -9, and by SIGTERM.
     for end in (pocket.kill, pocket.stop):
         socks = [begin_put(api, name, 600_000) for name in ("new", "old")]
