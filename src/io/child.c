@@ -330,6 +330,7 @@ int child_run(const ChildSpec *spec, Str input, Msec timeout_ms, Buf *out, int *
         close(in);
     if (r == 0 && !collect(pid, pipe_fds[0], deadline, out, ret_status)) {
         char span[TIME_TEXT_MAX];
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): child_spawn has succeeded */
         child_kill_tree(pid);
         while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
             ;

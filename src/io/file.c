@@ -115,6 +115,7 @@ int file_write(const char *path, Str content, unsigned mode, Err *err)
     int r = write_temporary(path, content, mode, &name, err);
     if (r < 0)
         return r;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a name when r is 0 */
     if (rename(name, path) < 0) {
         r = err_set(err, ERR_IO, "cannot rename to %s: %m", path);
         unlink(name);
@@ -130,6 +131,7 @@ int file_create(const char *path, Str content, unsigned mode, Err *err)
     if (r < 0)
         return r;
     /* A link, not a rename: of two at the same moment exactly one wins. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a name when r is 0 */
     if (link(name, path) < 0)
         r = err_set(err, errno == EEXIST ? ERR_CONFLICT : ERR_IO, "cannot create %s: %m", path);
     unlink(name);

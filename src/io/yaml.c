@@ -254,6 +254,7 @@ static int read_stream(Reader *r, YamlNode *root)
     if (r->event.type != YAML_STREAM_END_EVENT)
         return refuse(r, r->event.start_mark, "a second document is not allowed");
     /* "---" and nothing behind it is an empty document too. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): read_node has succeeded */
     if (root->type == YAML_SCALAR && !root->quoted && !*root->text) {
         int line = root->line, column = root->column;
         node_clear(root);

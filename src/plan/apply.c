@@ -257,14 +257,6 @@ static int take_lease(Run *r, Err *err)
     }
 }
 
-static bool nothing_to_do(const Run *r)
-{
-    _cleanup_(next_clear) Next next = {0};
-
-    return !r->plan->len && plan_next(&r->g, r->w, r->o->now(r->d), &next, NULL) == 0 &&
-           !next.steps.len && !next.waits.len && !next.stucks.len;
-}
-
 static void run_clear(Run *r)
 {
     for (size_t i = 0; i < r->tries.len; i++)
@@ -289,8 +281,6 @@ int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const 
     /* The loop reads what it wrote there. */
     if (!err)
         err = &own;
-    if (nothing_to_do(&r))
-        return 0;
     k = take_lease(&r, err);
     r.suspicious = r.look_twice;
     if (k == 0) {

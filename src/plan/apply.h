@@ -49,8 +49,8 @@ int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fre
                World *ret, Err *err) _must_check_;
 /* The wanted side of an island: island_want in a Goal. */
 void apply_goal(const Island *i, const World *w, bool destroy, bool data, Goal *ret);
-/* Performs. `w` is the world the plan was made of, and is the last one seen afterwards. With an
- * empty plan and nothing to wait for, no request is made.
+/* Performs. `w` is the world the plan was made of, and is the last one seen afterwards. Also with
+ * an empty plan the lease is taken and dropped: what a run that died left of it goes.
  * ERR_PARTIAL when it ended early but safe to rerun (if not one step was done, the kind of the
  * first failure), ERR_HELD, ERR_CHANGED, ERR_AMBIGUOUS, ERR_HEALTH, ERR_INTERRUPTED (in-flight
  * calls were finished). */

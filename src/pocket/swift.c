@@ -2,6 +2,7 @@
 #include "io/file.h"
 #include "pocket/swift_call.h"
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -359,7 +360,8 @@ static void sweep_folder(Pocket *p, const char *folder)
 static int sync_folder(const char *path, Err *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
+    /* Some file systems cannot sync a folder and say EINVAL; there is nothing more to do then. */
+    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
     int r = ok ? 0 : err_set(err, ERR_IO, "cannot sync the folder %s: %m", path);
     if (fd >= 0)
         close(fd);

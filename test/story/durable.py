@@ -427,6 +427,7 @@ def test_cut_and_wrong(t):
             sock.sendall(os.urandom(300_000))
         until("both halves are on the disk", 10, lambda: temporary_bytes(pocket) == 600_000)
         end()
+        equal(pocket.process.returncode, -9 if end == pocket.kill else 0, "pocket's exit status")
         pocket.start()
         for sock in socks:
             sock.close()

@@ -98,6 +98,8 @@ def test_every_byte_comes_back(t):
     stat = swift.stat()
     equal((stat["Objects"], stat["Bytes"]), ("0", "0"), "account at the end")
     swift.refused("not found", "list", "media")
+    t.pocket.stop()
+    equal(t.pocket.process.returncode, 0, "pocket's exit status at the end")
 
 
 def test_large_objects(t):
