@@ -50,6 +50,14 @@ bool island_is_pocket(const Island *i)
     return streq(i->cloud, "pocket") || starts_with(i->cloud, "pocket-");
 }
 
+char *island_place(const Island *i, const char *path)
+{
+    const char *place = json_string_value(json_object_get(i->places, path));
+
+    return place ? xasprintf("%s:%s: %s", i->path, place, path)
+                 : xasprintf("%s: %s", i->path, path);
+}
+
 /* A '|' would end a table's cell. */
 static void cell(Buf *out, const char *text)
 {

@@ -66,6 +66,7 @@ typedef struct Island {
     } media;
     VEC(IslandEnv) env;
     StrList ssh_keys; /* authorised for the servers' admin */
+    json_t *places;   /* where each key stands: {"servers.web.flavor": "7:20"} */
 } Island;
 
 struct IslandLoad;
@@ -90,6 +91,9 @@ int island_load(const char *path, Island *ret, Err *err) _must_check_;
 int island_parse(const char *name, Str text, Island *ret, Err *err) _must_check_;
 void island_clear(Island *i);
 DEFINE_CLEAR(Island, island_clear)
+/* "reef.yaml:7:20: servers.web.flavor" for a message about a key, or without the numbers where the
+ * file leaves it out. To be freed. */
+char *island_place(const Island *i, const char *path);
 /* doc/island.md's table. */
 void island_reference(Buf *out);
 /* A first island file for `atoll init`, with comments; flavors etc. as chosen by the caller. */

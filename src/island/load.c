@@ -90,6 +90,17 @@ static int load_absent(IslandLoad *l, const IslandRow *row, const YamlNode *map,
     return r;
 }
 
+/* For what only the cloud can tell to be wrong (preflight). */
+static void remember_place(IslandLoad *l, const IslandRow *row, const YamlNode *n)
+{
+    _cleanup_free_ char *path = load_path(l, row->path, n->key);
+    _cleanup_free_ char *place = xasprintf("%d:%d", n->line, n->column);
+
+    if (!l->island->places)
+        l->island->places = json_object();
+    json_object_set_new(l->island->places, path, json_string(place));
+}
+
 int load_map(IslandLoad *l, const char *path, const YamlNode *map, Err *err)
 {
     int r;
@@ -102,6 +113,7 @@ int load_map(IslandLoad *l, const char *path, const YamlNode *map, Err *err)
             return unknown_key(l, path, n, err);
         if ((r = row->read(l, row, n, err)) < 0)
             return r;
+        remember_place(l, row, n);
     }
     for (const IslandRow *row = island_rows; row->path; row++) {
         const char *name = child_of(row, path);
@@ -215,5 +227,6 @@ void island_clear(Island *i)
     vec_clear(&i->env);
     strlist_clear(&i->network.dns);
     strlist_clear(&i->ssh_keys);
+    json_decref(i->places);
     *i = (Island){0};
 }

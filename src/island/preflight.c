@@ -6,13 +6,14 @@ static int lacks(const Island *i, const char *path, const char *what, const char
 {
     const char *near = there->len ? util_nearest(name, (const char *const *)there->items) : NULL;
     _cleanup_(buf_clear) Buf all = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_free_ char *place = island_place(i, path);
 
     for (size_t k = 0; k < there->len && k < 24; k++)
         buf_printf(&all, "%s%s", k ? ", " : "", there->items[k]);
     if (there->len > 24)
         buf_printf(&all, " and %zu more", there->len - 24);
-    (void)err_set(err, ERR_PREFLIGHT, "%s: %s: the cloud has no %s \"%s\"%s%s%s", i->path, path,
-                  what, name, near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    (void)err_set(err, ERR_PREFLIGHT, "%s: the cloud has no %s \"%s\"%s%s%s", place, what, name,
+                  near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     return err_hint(err, "there is: %s", there->len ? all.p : "none that this login can see");
 }
 
