@@ -44,9 +44,14 @@ def allowed(layer, name):
     return any(re.search(l, layer) and re.search(s, name) for l, s, _ in ALLOWED)
 
 
-def environment(pid):
-    with open(f"/proc/{pid}/environ", "rb") as f:
-        return dict(e.split(b"=", 1) for e in f.read().split(b"\0") if b"=" in e)
+def environment(pids):
+    """What the processes of the application were given. Each rewrites its title, over the beginning
+    of its environment: together they have all of it."""
+    found = {}
+    for pid in pids:
+        with open(f"/proc/{pid}/environ", "rb") as f:
+            found.update(e.split(b"=", 1) for e in f.read().split(b"\0") if b"=" in e)
+    return found
 
 
 SECRET_VARIABLES = ["DB_PASS", "REDIS_PASSWORD", "SECRET_KEY_BASE", "SWIFT_PASSWORD",
@@ -55,8 +60,8 @@ SECRET_VARIABLES = ["DB_PASS", "REDIS_PASSWORD", "SECRET_KEY_BASE", "SWIFT_PASSW
                     "ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT"]
 
 
-def gather_secrets(t, puma_pid):
-    env = environment(puma_pid)
+def gather_secrets(t, pids):
+    env = environment(pids)
     secrets = [(name, env[name.encode()]) for name in SECRET_VARIABLES]
     # The host forgets K after its hello, so it comes from the script that brought it.
     for path in glob.glob(f"{t.pocket.dir}/servers/*/user_data"):
@@ -119,7 +124,8 @@ def test_no_secret_outside_its_place(t):
         outputs.append((f"output of {' '.join(argv[:2])}", (result.out + result.err).encode()))
     ready = t.ready()
     outputs.append(("/ready", json.dumps(ready).encode()))
-    secrets = gather_secrets(t, ready["puma_pid"])
+    secrets = gather_secrets(t, [ready[p] for p in ("puma_pid", "puma_master_pid",
+                                                            "worker_pid")])
     layers = gather_layers(t, outputs)
 
     # The search itself works: a planted secret is found in each form.
