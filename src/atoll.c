@@ -67,6 +67,18 @@ static int unknown_verb(const char *word, Err *err)
     return -ERR_USAGE;
 }
 
+static int check_operands(const Cmd *c, char **operands, Err *err)
+{
+    for (size_t i = 0; i < c->verb->operands; i++)
+        if (!operands[i])
+            return 0;
+    const char *extra = operands[c->verb->operands];
+    if (!extra)
+        return 0;
+    err_set(err, ERR_USAGE, "`atoll %s` does not take '%s'", c->verb->name, extra);
+    return err_hint(err, "usage: atoll %s", c->verb->usage);
+}
+
 static void trace(void *user, const HttpTrace *t)
 {
     Cmd *c = user;
@@ -104,6 +116,8 @@ static int run(int argc, char **argv, Err *err)
     int r = opt_parse(argc - words, argv + words, tables, into, &operands, err);
     if (r < 0)
         err_hint(err, "`atoll %s --help` tells the options", c.verb->name);
+    if (r == 0)
+        r = check_operands(&c, operands, err);
     if (r == 0) {
         c.common.color = c.common.color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
         c.cache_dir = c.common.no_cache ? NULL : path_cache();

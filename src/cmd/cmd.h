@@ -34,6 +34,7 @@ typedef struct Verb {
     const char *sentence; /* one, for the list */
     const char *text;     /* the man page's description; paragraphs parted by an empty line */
     unsigned needs;
+    size_t operands; /* how many it takes at most */
     size_t options_size;
     const Opt *options;
     int (*run)(Cmd *c, char **operands,
@@ -82,6 +83,7 @@ typedef struct CmdPlan {
     World world;
     Goal goal;
     Steps steps;
+    size_t stuck; /* things that differ and that no step can put right */
 } CmdPlan;
 int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err) _must_check_;
 void cmd_plan_clear(CmdPlan *p);

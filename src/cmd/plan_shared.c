@@ -45,7 +45,7 @@ static void print_steps(const Cmd *c, const CmdPlan *p)
 }
 
 /* What is not as the file says, and no step can put right. */
-static int print_stucks(const Cmd *c, const CmdPlan *p, Msec now, size_t *ret_n, Err *err)
+static int print_stucks(const Cmd *c, CmdPlan *p, Msec now, Err *err)
 {
     _cleanup_(next_clear) Next next = {0};
     int r = plan_next(&p->goal, &p->world, now, &next, err);
@@ -62,12 +62,13 @@ static int print_stucks(const Cmd *c, const CmdPlan *p, Msec now, size_t *ret_n,
         plan_stuck_line(s, &line);
         cmd_say(c, "%s\n", line.p);
     }
-    *ret_n = next.stucks.len;
+    p->stuck = next.stucks.len;
     return 0;
 }
 
-static void print_summary(const Cmd *c, const CmdPlan *p, size_t stuck)
+static void print_summary(const Cmd *c, const CmdPlan *p)
 {
+    size_t stuck = p->stuck;
     Tally t = tally(&p->steps);
     if (c->common.json) {
         cmd_json(json_make_new("{s:s, s:i, s:i, s:i, s:i, s:I}", "event", "change_summary", "add",
@@ -97,7 +98,6 @@ static void print_summary(const Cmd *c, const CmdPlan *p, size_t stuck)
 int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
 {
     Msec now = time_now();
-    size_t stuck = 0;
     cmd_say(c, "%s on %s\n", c->island.name, c->island.cloud);
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
@@ -119,10 +119,10 @@ int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
     if (r < 0)
         return r;
     print_steps(c, ret);
-    r = print_stucks(c, ret, now, &stuck, err);
+    r = print_stucks(c, ret, now, err);
     if (r < 0)
         return r;
-    print_summary(c, ret, stuck);
+    print_summary(c, ret);
     return 0;
 }
 

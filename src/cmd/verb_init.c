@@ -179,5 +179,6 @@ const Verb verb_init = {
         "is shown once. Overwrites nothing.",
     .options_size = sizeof(Options),
     .options = options,
+    .operands = 1,
     .run = run,
 };

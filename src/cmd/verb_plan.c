@@ -23,13 +23,13 @@ static const Opt options[] = {
 
 static int run(Cmd *c, char **operands, Err *err)
 {
-    (void)operands; /* the option parser's caller takes none here */
+    (void)operands; /* none */
     const Options *o = c->options;
     _cleanup_(cmd_plan_clear) CmdPlan plan = {0};
     int r = cmd_plan(c, o->destroy, o->data, &plan, err);
     if (r < 0)
         return r;
-    return o->detailed_exitcode && plan.steps.len > 0 ? 2 : 0;
+    return o->detailed_exitcode && plan.steps.len + plan.stuck > 0 ? 2 : 0;
 }
 
 const Verb verb_plan = {
@@ -37,8 +37,8 @@ const Verb verb_plan = {
     .usage = "plan [options]",
     .sentence = "Show what would change, and why.",
     .text = "Reads the cloud, compares it with the island file, and prints every step that `atoll "
-            "apply` would take, each with its reason, its downtime and what data it loses. Quotas "
-            "and missing flavors are known before anything is written.\n\n"
+            "apply` would take, each with its reason, its downtime and what data it loses. A "
+            "missing flavor, image, volume type or network is known before anything is written.\n\n"
             "There is no state file: the cloud is the state.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),

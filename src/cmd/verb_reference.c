@@ -26,5 +26,6 @@ const Verb verb_reference = {
     .text =
         "Both are made from the tables that the program itself uses, so they cannot differ from "
         "what it does.",
+    .operands = 1,
     .run = run,
 };
