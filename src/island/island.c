@@ -69,8 +69,14 @@ static void cell(Buf *out, const char *text)
 
 void island_reference(Buf *out)
 {
-    buf_str(out, "| key | is | default | allowed | what it does |\n"
-                 "| --- | --- | --- | --- | --- |\n");
+    buf_str(out,
+            "# The island file\n\n"
+            "One YAML file says what an island is. Made from the table that the program reads "
+            "it with:\n`atoll reference island`. Every error has file:line:column, what is "
+            "allowed, and the nearest right\nspelling. [`demo/island.yaml`](../demo/island.yaml) "
+            "is a whole one.\n\n"
+            "| key | is | default | allowed | what it does |\n"
+            "| --- | --- | --- | --- | --- |\n");
     for (const IslandRow *row = island_rows; row->path; row++) {
         _cleanup_(buf_clear) Buf def = BUF_INIT(BUF_MAX_LINE);
         size_t n = row->def ? strlen(row->def) : 0;
