@@ -279,8 +279,8 @@ class Test:
             self.pocket.stop()
         for p in self.processes:
             if p.poll() is None:
-                p.kill()
-                p.wait()
+                p.terminate()  # nginx's workers outlive a killed master
+                p.wait(30)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
