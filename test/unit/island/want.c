@@ -255,7 +255,8 @@ static const struct {
     {"\"debian-12\"", "\"debian-13\"",
      "reef.yaml: image: the cloud has no image \"debian-12\": did you mean \"debian-13\"?",
      "there is: debian-13"},
-    {"\"small\"", "\"c1.c2r2\"", "reef.yaml:6:17: servers.web.flavor: the cloud has no flavor \"small\"",
+    {"\"small\"", "\"c1.c2r2\"",
+     "reef.yaml:6:17: servers.web.flavor: the cloud has no flavor \"small\"",
      "there is: big, c1.c2r2"},
     {"\"nvme\"", "\"nvme2\"",
      "reef.yaml:7:74: servers.db.volume.type: the cloud has no volume type \"nvme\": did you mean "
