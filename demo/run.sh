@@ -10,6 +10,8 @@ step() { printf '\n$ %s\n' "$*"; }
 say "Building atoll and its package"
 [ -f build/build.ninja ] || meson setup build --prefix=/usr >/dev/null
 ninja -C build --quiet
+exec 9<demo/island.yaml
+flock -n 9 || { echo "another demo runs from this folder" >&2; exit 1; }
 # An earlier demo that was killed may have left its folder; its processes died with its pocket.
 rm -rf "$run"
 mkdir -p -m 711 "$run"

@@ -95,8 +95,9 @@ static int run(int argc, char **argv, Err *err)
         print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? err_row(ERR_USAGE)->exit_code : 0;
     }
+    static char version[] = "version";
     if (streq(argv[1], "--version"))
-        argv[1] = (char[]){"version"};
+        argv[1] = version;
     int words = 0;
     Cmd c = {.verb = find_verb(argc, argv, &words), .stop = &stop_signal, .started = time_mono()};
     if (!c.verb)

@@ -67,8 +67,16 @@ Cloud *cmd_cloud_of(Cmd *c, CloudConfig *config);
 /* Loads the island file and configures its clouds, as `needs` says (main does it for the verb's).
  */
 int cmd_prepare(Cmd *c, unsigned needs, Err *err) _must_check_;
-/* Opens the island's vault (asks for the passphrase). */
-int cmd_vault(Cmd *c, bool make, Vault **ret, Err *err) _must_check_;
+/* The island's keys: asks for the passphrase. */
+typedef struct CmdKeys {
+    KeyPair own;
+    StrList recipients;
+} CmdKeys;
+int cmd_keys(Cmd *c, CmdKeys *ret, Err *err) _must_check_;
+void cmd_keys_clear(CmdKeys *k);
+DEFINE_CLEAR(CmdKeys, cmd_keys_clear)
+/* Opens the island's vault with them. */
+int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err) _must_check_;
 /* One event as a line of JSON on standard output (takes `event`). */
 void cmd_json(json_t *event);
 /* Text on standard output, unless --quiet or --json. */

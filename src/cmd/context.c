@@ -49,20 +49,25 @@ int cmd_prepare(Cmd *c, unsigned needs, Err *err)
     return 0;
 }
 
-int cmd_vault(Cmd *c, bool make, Vault **ret, Err *err)
+void cmd_keys_clear(CmdKeys *k)
+{
+    keypair_clear(&k->own);
+    strlist_clear(&k->recipients);
+}
+
+int cmd_keys(Cmd *c, CmdKeys *ret, Err *err)
 {
     _cleanup_secret_ Secret *passphrase = NULL;
-    _cleanup_(keypair_clear) KeyPair key = {0};
-    _cleanup_(strlist_clear) StrList recipients = {0};
-    int r = keys_recipients(c->island.name, &recipients, err);
+    int r = keys_recipients(c->island.name, &ret->recipients, err);
     if (r == 0)
         r = keys_passphrase(false, &passphrase, err);
-    if (r == 0)
-        r = keys_open(c->island.name, passphrase, &key, err);
-    if (r < 0)
-        return r;
-    return vault_open(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, &key, &recipients, make, ret,
-                      err);
+    return r < 0 ? r : keys_open(c->island.name, passphrase, &ret->own, err);
+}
+
+int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err)
+{
+    return vault_open(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, &keys->own, &keys->recipients,
+                      make, ret, err);
 }
 
 void cmd_json(json_t *event)

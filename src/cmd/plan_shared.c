@@ -126,27 +126,49 @@ int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
     return 0;
 }
 
+/* The vault of one run: opened when the first step needs it, with keys that were asked for before.
+ */
+typedef struct LazyVault {
+    Cmd *c;
+    CmdKeys keys;
+    Vault *vault;
+} LazyVault;
+
 static int need_vault(void *user, const Vault **ret, Err *err)
 {
-    struct {
-        Cmd *c;
-        Vault *vault;
-    } *u = user;
-    if (!u->vault) {
-        int r = cmd_vault(u->c, true, &u->vault, err);
+    LazyVault *lazy = user;
+    if (!lazy->vault) {
+        int r = cmd_vault(lazy->c, &lazy->keys, true, &lazy->vault, err);
         if (r < 0)
             return r;
     }
-    *ret = u->vault;
+    *ret = lazy->vault;
     return 0;
+}
+
+/* A wrong passphrase is better known before the lease than in the middle of the steps. */
+static bool needs_keys(const CmdPlan *p)
+{
+    for (size_t i = 0; i < p->steps.len; i++) {
+        const Step *s = &p->steps.items[i];
+        if (s->verb == KIND_SEND ||
+            (s->verb == KIND_CREATE && (s->kind == RESOURCE_SERVER || s->kind == RESOURCE_USER ||
+                                        s->kind == RESOURCE_CONTAINER)))
+            return true;
+    }
+    return false;
 }
 
 int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, Err *err)
 {
-    struct {
-        Cmd *c;
-        Vault *vault;
-    } lazy = {.c = c};
+    LazyVault lazy = {.c = c};
+    if (needs_keys(p)) {
+        int r = cmd_keys(c, &lazy.keys, err);
+        if (r < 0) {
+            cmd_keys_clear(&lazy.keys);
+            return r;
+        }
+    }
     char holder[320], machine[256] = "";
     (void)gethostname(machine, sizeof machine - 1); /* only words for another operator */
     const char *who = getenv("USER");
@@ -167,5 +189,6 @@ int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, Err
     int r = apply_run(&context, &p->goal, &p->steps, &p->world, err);
     progress_free(progress);
     vault_free(lazy.vault);
+    cmd_keys_clear(&lazy.keys);
     return r;
 }

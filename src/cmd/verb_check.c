@@ -67,7 +67,7 @@ static int run(Cmd *c, char **operands, Err *err)
     }
     _cleanup_(keyfiles_clear) KeyFiles keys = keys_paths(c->island.name);
     _cleanup_(err_clear) Err no_key = {0};
-    int r = file_exists(keys.key_path)
+    int r = file_exists(keys.key_path) && file_exists(keys.pub_path)
                 ? 0
                 : err_set(&no_key, ERR_NOT_FOUND, "no operator's key at %s", keys.key_path);
     if (r < 0)

@@ -77,7 +77,7 @@ static const char *pick_volume_type(const json_t *types)
     return "";
 }
 
-static int write_file(Cmd *c, const char *island, const CloudConfig *config, Err *err)
+static int prepare_file(Cmd *c, const char *island, const CloudConfig *config, Buf *ret, Err *err)
 {
     const Options *o = c->options;
     _cleanup_(world_clear) World w = {0};
@@ -99,70 +99,88 @@ static int write_file(Cmd *c, const char *island, const CloudConfig *config, Err
                         .volume_type = pick_volume_type(json_at(w.facts, "volume_types")),
                         .media_cloud = o->media_cloud,
                         .pocket = starts_with(config->name, "pocket")};
-    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
-    island_template(&t, &text);
-    r = file_create(c->common.file, buf_as_str(&text), 0644, err);
-    if (r < 0)
-        return r;
-    cmd_say(c, "wrote %s: %s on cloud %s (%s), flavor %s, image %s\n", c->common.file, island,
-            config->name, config->source, flavor, image);
-    return 0;
+    island_template(&t, ret);
+    /* A name or a domain that cannot be is told as the file's reader tells it. */
+    _cleanup_(island_clear) Island parsed = {0};
+    return island_parse(c->common.file, buf_as_str(ret), &parsed, err);
 }
 
-static int make_keys(Cmd *c, const char *island, Err *err)
+/* Shows the recovery key, or writes it where the person said. */
+static int keep_recovery(void *user, const Secret *recovery, Err *err)
 {
+    const Cmd *c = user;
     const Options *o = c->options;
-    if (!o->recovery_file && !isatty(STDOUT_FILENO)) {
-        err_set(err, ERR_USAGE,
-                "the recovery key is shown once, and standard output is no terminal");
-        return err_hint(err, "--recovery-file FILE writes it to a file");
-    }
-    _cleanup_secret_ Secret *passphrase = NULL, *recovery = NULL;
-    int r = keys_passphrase(true, &passphrase, err);
-    if (r == 0)
-        r = keys_make(island, passphrase, &recovery, err);
-    if (r < 0)
-        return r;
-    _cleanup_(keyfiles_clear) KeyFiles paths = keys_paths(island);
-    cmd_say(c, "made  %s: the operator's key\n", paths.key_path);
     if (!o->recovery_file) {
         printf("\nThe recovery key. It is shown this once; write it down, keep it elsewhere:\n\n"
                "    %s\n\n",
                secret_expose(recovery).p);
-        return 0;
+        return fflush(stdout) == 0 ? 0 : err_set(err, ERR_IO, "cannot show the recovery key: %m");
     }
     _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_LINE);
     buf_printf(&text, "%s\n", secret_expose(recovery).p);
-    r = file_create(o->recovery_file, buf_as_str(&text), 0600, err);
+    int r = file_create(o->recovery_file, buf_as_str(&text), 0600, err);
     if (r == 0)
         cmd_say(c, "made  %s: the recovery key; keep it elsewhere\n", o->recovery_file);
     return r;
 }
 
-static int run(Cmd *c, char **operands, Err *err)
+static int make_keys(Cmd *c, const char *island, Err *err)
 {
     const Options *o = c->options;
-    const char *island = operands[0] ? operands[0] : "reef";
-    if (file_exists(c->common.file)) {
-        err_set(err, ERR_CONFLICT, "%s is there already", c->common.file);
-        return err_hint(err, "-f names another file");
+    _cleanup_(keyfiles_clear) KeyFiles paths = keys_paths(island);
+    if (file_exists(paths.pub_path)) {
+        cmd_say(c, "kept  %s: the operator's key was there\n", paths.key_path);
+        return 0;
     }
-    CloudConfig config = {0};
-    int r = cloud_config_load(o->cloud, &config, err);
+    if (!o->recovery_file && !isatty(STDOUT_FILENO)) {
+        err_set(err, ERR_USAGE,
+                "the recovery key is shown once, and standard output is no terminal");
+        return err_hint(err, "--recovery-file FILE writes it to a file");
+    }
+    _cleanup_secret_ Secret *passphrase = NULL;
+    int r = keys_passphrase(true, &passphrase, err);
     if (r == 0)
-        r = cmd_cloud(c, config.name, &c->owned[CLOUD_OF_ISLAND], err);
+        r = keys_make(island, passphrase, keep_recovery, c, err);
+    if (r == 0)
+        cmd_say(c, "made  %s: the operator's key\n", paths.key_path);
+    return r;
+}
+
+/* Configures the logins that the file is written from. */
+static int choose_cloud(Cmd *c, const char *island, CloudConfig *config, Err *err)
+{
+    const Options *o = c->options;
+    int r = cloud_config_load(o->cloud, config, err);
+    if (r == 0)
+        r = cmd_cloud(c, config->name, &c->owned[CLOUD_OF_ISLAND], err);
     if (r == 0 && o->media_cloud)
         r = cmd_cloud(c, o->media_cloud, &c->owned[CLOUD_OF_MEDIA], err);
     c->clouds.island = island;
     for (int i = 0; i < CLOUD_ROLES; i++)
         c->clouds.of[i] = c->owned[i] ? c->owned[i] : c->owned[CLOUD_OF_ISLAND];
-    _cleanup_(keyfiles_clear) KeyFiles paths = keys_paths(island);
+    return r;
+}
+
+/* The file is prepared before the keys are made and written after them, so that what fails leaves
+ * nothing, or only keys, which a rerun keeps. */
+static int run(Cmd *c, char **operands, Err *err)
+{
+    const char *island = operands[0] ? operands[0] : "reef";
+    bool there = file_exists(c->common.file);
+    CloudConfig config = {0};
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    int r = there ? 0 : choose_cloud(c, island, &config, err);
+    if (r == 0 && !there)
+        r = prepare_file(c, island, &config, &text, err);
     if (r == 0)
-        r = write_file(c, island, &config, err);
-    if (r == 0 && file_exists(paths.key_path))
-        cmd_say(c, "kept  %s: the operator's key was there\n", paths.key_path);
-    else if (r == 0)
         r = make_keys(c, island, err);
+    if (r == 0 && !there)
+        r = file_create(c->common.file, buf_as_str(&text), 0644, err);
+    if (r == 0 && there)
+        cmd_say(c, "kept  %s: it was there\n", c->common.file);
+    else if (r == 0)
+        cmd_say(c, "wrote %s: %s on cloud %s (%s)\n", c->common.file, island, config.name,
+                config.source);
     cloud_config_clear(&config);
     if (r == 0)
         cmd_say(c, "\nnext: read %s, then `atoll check`, `atoll apply`\n", c->common.file);
@@ -176,7 +194,8 @@ const Verb verb_init = {
     .text =
         "Logs in, looks at flavors, images and volume types, and writes an island file with "
         "comments. Makes the operator's key (wrapped by a passphrase) and the recovery key, which "
-        "is shown once. Overwrites nothing.",
+        "is shown once. What is there already is kept: with an island file from somebody else it "
+        "makes the keys alone.",
     .options_size = sizeof(Options),
     .options = options,
     .operands = 1,

@@ -39,7 +39,10 @@ static int run(Cmd *c, char **operands, Err *err)
     (void)operands; /* none */
     const Options *o = c->options;
     Vault *vault = NULL;
-    int r = cmd_vault(c, false, &vault, err);
+    _cleanup_(cmd_keys_clear) CmdKeys keys = {0};
+    int r = cmd_keys(c, &keys, err);
+    if (r == 0)
+        r = cmd_vault(c, &keys, false, &vault, err);
     vault_free(vault);
     if (r < 0)
         return err_wrap(err, "the operator's key");

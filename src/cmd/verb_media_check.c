@@ -56,8 +56,11 @@ static int island_settings(Cmd *c, MediaSettings *ret, Err *err)
     if (r == 0)
         r = cloud_endpoint(media, CLOUD_OBJECT, &object_url, err);
     Vault *vault = NULL;
+    _cleanup_(cmd_keys_clear) CmdKeys keys = {0};
     if (r == 0)
-        r = cmd_vault(c, false, &vault, err);
+        r = cmd_keys(c, &keys, err);
+    if (r == 0)
+        r = cmd_vault(c, &keys, false, &vault, err);
     if (r < 0)
         return r;
     const Secret *password = vault_secret(vault, "media_password");

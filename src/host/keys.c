@@ -83,7 +83,7 @@ int keys_recovery(Str text, KeyPair *ret, Err *err)
 /* The public file comes last and without it nothing can be sealed: a key file alone is what a run
  * that was cut off left behind, and is made again. */
 static int write_files(const KeyFiles *files, const KeyPair *own, const KeyPair *recovery,
-                       const Secret *passphrase, Err *err)
+                       const Secret *passphrase, KeepRecovery *keep, void *user, Err *err)
 {
     _cleanup_(buf_wipe) Buf wrapped = BUF_INIT(KEY_FILE_MAX);
     _cleanup_(buf_clear) Buf public = BUF_INIT(KEY_FILE_MAX);
@@ -93,6 +93,10 @@ static int write_files(const KeyFiles *files, const KeyPair *own, const KeyPair 
     int r = crypt_wrap(own->secret, passphrase, &wrapped, err);
     if (r < 0)
         return r;
+    _cleanup_secret_ Secret *text = recovery_text_new(recovery->secret);
+    r = keep(user, text, err);
+    if (r < 0)
+        return r;
     r = file_write(files->key_path, buf_as_str(&wrapped), 0600, err);
     if (r < 0)
         return r;
@@ -100,7 +104,8 @@ static int write_files(const KeyFiles *files, const KeyPair *own, const KeyPair 
     return file_create(files->pub_path, buf_as_str(&public), 0644, err);
 }
 
-int keys_make(const char *island, const Secret *passphrase, Secret **ret_recovery, Err *err)
+int keys_make(const char *island, const Secret *passphrase, KeepRecovery *keep, void *user,
+              Err *err)
 {
     _cleanup_(keyfiles_clear) KeyFiles files = keys_paths(island);
     _cleanup_(keypair_clear) KeyPair own = {0}, recovery = {0};
@@ -116,13 +121,10 @@ int keys_make(const char *island, const Secret *passphrase, Secret **ret_recover
         return err_wrap(err, "making the keys of %s", island);
     crypt_box_keys(&own);
     crypt_box_keys(&recovery);
-    r = write_files(&files, &own, &recovery, passphrase, err);
+    r = write_files(&files, &own, &recovery, passphrase, keep, user, err);
     (void)unlink(lock); /* an empty file; whoever comes next makes it again */
     close(lock_fd);
-    if (r < 0)
-        return err_wrap(err, "making the keys of %s", island);
-    *ret_recovery = recovery_text_new(recovery.secret);
-    return 0;
+    return r < 0 ? err_wrap(err, "making the keys of %s", island) : 0;
 }
 
 int keys_open(const char *island, const Secret *passphrase, KeyPair *ret, Err *err)
@@ -177,9 +179,7 @@ static int passphrase_from_file(const char *path, Secret **ret, Err *err)
     int r = file_read(path, &text, err);
     if (r < 0)
         return err_wrap(err, "reading the passphrase");
-    size_t n = text.len;
-    if (n > 0 && text.p[n - 1] == '\n')
-        n--;
+    size_t n = strcspn(text.p, "\r\n"); /* the first line, wherever the file was written */
     if (n == 0)
         return err_set(err, ERR_USAGE, "the passphrase file %s is empty", path);
     *ret = secret_new(text.p, n);

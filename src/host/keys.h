@@ -15,9 +15,11 @@ KeyFiles keys_paths(const char *island);
 void keyfiles_clear(KeyFiles *k);
 DEFINE_CLEAR(KeyFiles, keyfiles_clear)
 
-/* Makes both; ERR_CONFLICT if they are there. *ret_recovery is the text to show once
- * ("atoll-recovery-1-..." with a checksum at its end). */
-int keys_make(const char *island, const Secret *passphrase, Secret **ret_recovery,
+/* Makes both; ERR_CONFLICT if they are there. `keep` is given the recovery key's text
+ * ("atoll-recovery-1-..." with a checksum at its end) before any file is written: if it fails,
+ * nothing was made, so no vault is ever sealed to a recovery key that nobody has. */
+typedef int KeepRecovery(void *user, const Secret *recovery, Err *err);
+int keys_make(const char *island, const Secret *passphrase, KeepRecovery *keep, void *user,
               Err *err) _must_check_;
 /* ERR_NOT_FOUND (hint: atoll init), ERR_AUTH for a wrong passphrase. */
 int keys_open(const char *island, const Secret *passphrase, KeyPair *ret, Err *err) _must_check_;

@@ -321,6 +321,12 @@ static void check_compute(Run *r)
                                  "00000000-0000-0000-0000-000000000000", "networks", "none");
     int status = quick_status(r->user, CLOUD_COMPUTE, "POST", "/servers", body, NULL);
     r->may_compute = status != 403 && status != 401;
+    if (status == 0 || status >= 500) {
+        line(r, "servers", MEDIA_FAILED,
+             xasprintf("POST /servers gave no useful answer (%d)", status),
+             xstrdup("whether the user may create servers is not known: try again"));
+        return;
+    }
     line(r, "servers", r->may_compute ? MEDIA_FAILED : MEDIA_OK,
          xasprintf("POST /servers with an unknown flavor %d%s", status,
                    r->may_compute ? ": it may create servers" : ""),
@@ -391,26 +397,58 @@ static void check_fog(Run *r)
              xstrdup("Mastodon would fail in the same way: see the lines above"));
 }
 
-static void perform(Run *r)
+static bool logged_in(const Run *r)
 {
-    check_settings(r);
+    return r->login_ok;
+}
+
+static bool written(const Run *r)
+{
+    return r->written;
+}
+
+static void log_in(Run *r)
+{
     r->login_ok = check_login(r);
-    if (r->login_ok) {
-        check_write(r);
-        if (r->written)
-            check_public(r);
-        check_listing(r);
-        if (r->written)
-            check_delete(r);
-        check_elsewhere(r);
-        check_compute(r);
-    }
-    check_fog(r);
+}
+
+/* In order; `when` (or NULL): only then it tells anything. */
+static const struct {
+    void (*check)(Run *r);
+    bool (*when)(const Run *r);
+} checks[] = {
+    {check_settings, NULL},
+    {log_in, NULL},
+    {check_write, logged_in},
+    {check_public, written},
+    {check_listing, logged_in},
+    {check_delete, written},
+    {check_elsewhere, logged_in},
+    {check_compute, logged_in},
+    {check_fog, NULL},
+};
+
+static bool stopped(const Run *r)
+{
+    return r->in->options.stop && *r->in->options.stop;
+}
+
+/* What a check left is removed also after Ctrl-C. */
+static void clean_up(Run *r)
+{
+    if (!r->written || !r->user)
+        return;
+    _cleanup_(call_clear) Call call = {.cloud = r->user,
+                                       .service = CLOUD_OBJECT,
+                                       .kind = CALL_IDEMPOTENT,
+                                       .method = "DELETE",
+                                       .last_word = true};
+    call.path = xasprintf("/%s/%s", r->in->settings->container, r->object);
+    (void)cloud_perform(&call, 1, NULL); /* its failure had a line of its own */
 }
 
 int media_check(const MediaCheck *c, MediaLines *ret, MediaLevel *ret_level, Err *err)
 {
-    (void)err; /* nothing of this machine can fail before the first call */
     unsigned char random[16];
     crypt_random(random, sizeof random);
     _cleanup_(buf_clear) Buf name = BUF_INIT(BUF_MAX_LINE);
@@ -419,15 +457,15 @@ int media_check(const MediaCheck *c, MediaLines *ret, MediaLevel *ret_level, Err
     Run r = {.in = c, .lines = ret, .object = name.p, .content = BUF_INIT(BUF_MAX_LINE)};
     crypt_random(random, sizeof random);
     crypt_base64(&r.content, random, sizeof random);
-    perform(&r);
-    if (r.written && r.user) {
-        _cleanup_free_ char *path = xasprintf("%s/%s", c->settings->container, r.object);
-        int gone = swift_delete(r.user, path, NULL);
-        (void)gone; /* its failure had a line of its own */
-    }
+    for (size_t i = 0; i < ARRAY_LEN(checks) && !stopped(&r); i++)
+        if (!checks[i].when || checks[i].when(&r))
+            checks[i].check(&r);
+    clean_up(&r);
     *ret_level = level_of(&r);
-    check_level(&r, *ret_level);
+    bool early = stopped(&r);
+    if (!early)
+        check_level(&r, *ret_level);
     r.user = cloud_free(r.user);
     buf_clear(&r.content);
-    return 0;
+    return early ? err_set(err, ERR_INTERRUPTED, "interrupted; not everything was checked") : 0;
 }

@@ -47,8 +47,8 @@ typedef struct MediaCheck {
     const char *fog;      /* the Ruby script that logs in as Mastodon does; NULL: not tried */
 } MediaCheck;
 
-/* Appends one line a check; *ret_level is the level reached. Only trouble of this machine is an
- * error; failed checks are lines. */
+/* Appends one line a check; *ret_level is the level reached. Failed checks are lines; the only
+ * error is ERR_INTERRUPTED, after which *ret has the lines so far. */
 int media_check(const MediaCheck *c, MediaLines *ret, MediaLevel *ret_level, Err *err) _must_check_;
 void media_lines_clear(MediaLines *l);
 DEFINE_CLEAR(MediaLines, media_lines_clear)

@@ -29,7 +29,7 @@ FILE_CASES = {
 
 
 def seen(t, result):
-    text = f"$ atoll plan\n{result.out}{result.err}exit {result.code}\n"
+    text = f"$ atoll apply -y\n{result.out}{result.err}exit {result.code}\n"
     text = text.replace(t.dir, "DIR")
     text = re.sub(r"req-[0-9a-f-]{36}", "req-ID", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)

@@ -23,6 +23,14 @@ def counted(pocket, function):
     return len(pocket.log()) - before, result
 
 
+GOING = {"server", "port", "network", "subnet", "router", "security_group", "server_group", "user"}
+
+
+def kinds(pocket):
+    """The kinds of which the island has rows."""
+    return {k for k, n, b in pocket.rows() if "reef" in json.dumps([n, b.get("description")])}
+
+
 def test_island_lives_and_goes(t):
     pocket = t.start_pocket()
     t.island()
@@ -56,10 +64,10 @@ def test_island_lives_and_goes(t):
     t.atoll("media", "check", "--fog", f"{SOURCE}/data/fog-login.rb")
 
     # Down: what is protected stays, and nothing else.
+    check(GOING <= kinds(pocket), f"not there before destroy: {GOING - kinds(pocket)}")
     t.atoll("destroy", "-y")
-    left = {k for k, n, b in pocket.rows() if "reef" in json.dumps([n, b.get("description")])}
-    check(not left & {"server", "port", "network", "subnet", "router", "group", "servergroup"},
-          f"destroy left {left}")
+    left = kinds(pocket)
+    check(not left & GOING, f"destroy left {left & GOING}")
     check("volume" in left, f"destroy took the protected volume; left: {left}")
     # And up again on the same data.
     t.apply()

@@ -3,6 +3,7 @@ secret, raw, base64 at all offsets, hex and URL-quoted."""
 import glob
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
@@ -31,9 +32,24 @@ def forms(secret):
     return {f for f in found if len(f) >= 8}
 
 
+def unfolded(layer, content, depth=0):
+    """The content, and what is inside it: each long base64 text in it, decoded, and so on. A bundle
+    is base64 of JSON that holds base64; a secret inside must not be hidden by its wrapping."""
+    yield layer, content
+    if depth == 4 or len(content) > 1 << 20:
+        return
+    for text in set(re.findall(rb"[A-Za-z0-9+/_-]{24,}={0,2}", content)):
+        try:
+            inner = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_" if
+                                     re.search(rb"[-_]", text) else None, validate=True)
+        except ValueError:
+            continue
+        yield from unfolded(f"{layer} (inside)", inner, depth + 1)
+
+
 def leaks(layers, secrets):
     found = []
-    for layer, content in layers:
+    for layer, content in (part for l, c in layers for part in unfolded(l, c)):
         for name, secret in secrets:
             if any(form in content for form in forms(secret)):
                 found.append((layer, name))
@@ -101,21 +117,49 @@ def gather_layers(t, outputs):
         if os.path.isfile(path):
             with open(path, "rb") as f:
                 layers.append((f"file {os.path.relpath(path, t.dir)}", f.read()))
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(path, "rb") as f:
-                layers.append((f"ps {path}", f.read()))
-        except OSError:
-            pass
     with open(t.pocket.dir + ".out", "rb") as f:
         layers.append(("pocket's output", f.read()))
     return layers
 
 
+class CommandLines(threading.Thread):
+    """Every command line that this machine shows while it runs: what `ps` would tell a stranger."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen, self.over = set(), False
+        self.start()
+
+    def run(self):
+        while not self.over:
+            for path in glob.glob("/proc/[0-9]*/cmdline"):
+                try:
+                    with open(path, "rb") as f:
+                        self.seen.add(f.read())
+                except OSError:
+                    pass  # it has ended
+
+    def end(self):
+        self.over = True
+        self.join()
+        return [("ps", line) for line in sorted(self.seen)]
+
+
+def check_modes(t):
+    """What holds secrets on a server's own disk is for its owner alone."""
+    found = 0
+    for pattern in ("etc/atoll/boot.json", "var/lib/atoll/host.key", "var/lib/atoll/bundle*",
+                    "var/lib/atoll-services/*/*.conf", "../user_data", "../console.log"):
+        for path in glob.glob(f"{t.pocket.dir}/servers/*/root/{pattern}"):
+            found += 1
+            check(os.stat(path).st_mode & 0o077 == 0, f"others may read {path}")
+    check(found >= 8, f"only {found} files with secrets were found on the servers")
+
+
 def test_no_secret_outside_its_place(t):
     t.start_pocket()
     t.island()
-    outputs = []
+    outputs, command_lines = [], CommandLines()
     for argv in (["plan", "-v"], ["plan", "--json"], ["apply", "-v", "-y", "--package",
                                                       f"{BUILD}/atoll.deb"],
                  ["status", "-v"], ["media", "check", "-v"], ["media", "check", "--settings"],
@@ -126,7 +170,8 @@ def test_no_secret_outside_its_place(t):
     outputs.append(("/ready", json.dumps(ready).encode()))
     secrets = gather_secrets(t, [ready[p] for p in ("puma_pid", "puma_master_pid",
                                                             "worker_pid")])
-    layers = gather_layers(t, outputs)
+    layers = gather_layers(t, outputs) + command_lines.end()
+    check_modes(t)
 
     # The search itself works: a planted secret is found in each form.
     planted = b"planted-Secret/with+odd=bytes&\x01\x02"
@@ -135,6 +180,12 @@ def test_no_secret_outside_its_place(t):
                               base64.b64encode(b"xx" + planted), base64.urlsafe_b64encode(planted)]):
         check(leaks([("planted", b"before " + form + b" after")], [("planted", planted)]),
               f"the search does not find form {i} of a planted secret")
+    wrapped = b'{"signed":"' + base64.b64encode(b'{"sealed":{"body":"' + base64.b64encode(
+        b'{"db_password":"' + planted.hex().encode() + b'"}') + b'"}}') + b'"}'
+    check(leaks([("planted", wrapped)], [("planted", planted)]),
+          "the search does not look inside a bundle")
+    check(any(b"dpkg-deb" in line or b"apply" in line for _, line in command_lines.end()),
+          "the command lines of the run were not seen")
     check(any(l.startswith("user_data of") for l, _ in layers), "user_data was not looked at")
     check(any("pocket.db" in l for l, _ in layers), "pocket's database was not looked at")
 

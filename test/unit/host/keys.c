@@ -29,6 +29,21 @@ static Secret *secret(const char *s)
     return secret_new(s, strlen(s));
 }
 
+static int keep(void *user, const Secret *recovery, Err *err)
+{
+    Secret **ret = user;
+    (void)err;
+    *ret = secret_copy(recovery);
+    return 0;
+}
+
+static int keep_nothing(void *user, const Secret *recovery, Err *err)
+{
+    (void)user;
+    (void)recovery;
+    return err_set(err, ERR_IO, "the disk is full");
+}
+
 static void both_keys_are_made_and_open(void **state)
 {
     (void)state;
@@ -39,7 +54,7 @@ static void both_keys_are_made_and_open(void **state)
     _cleanup_(keyfiles_clear) KeyFiles files = keys_paths("reef");
     struct stat st;
 
-    assert_int_equal(keys_make("reef", pass, &recovery, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &recovery, NULL), 0);
     assert_int_equal(stat(files.key_path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(keys_open("reef", pass, &own, NULL), 0);
@@ -58,8 +73,8 @@ static void they_are_made_only_once(void **state)
     _cleanup_secret_ Secret *pass = secret("p"), *first = NULL, *second = NULL;
     _cleanup_(keypair_clear) KeyPair own = {0};
 
-    assert_int_equal(keys_make("reef", pass, &first, NULL), 0);
-    assert_int_equal(keys_make("reef", pass, &second, NULL), -ERR_CONFLICT);
+    assert_int_equal(keys_make("reef", pass, keep, &first, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &second, NULL), -ERR_CONFLICT);
     assert_null(second);
     assert_int_equal(keys_open("reef", pass, &own, NULL), 0);
 }
@@ -71,10 +86,21 @@ static void a_run_that_was_cut_off_is_made_again(void **state)
     _cleanup_secret_ Secret *pass = secret("p"), *first = NULL, *second = NULL;
     _cleanup_(keyfiles_clear) KeyFiles files = keys_paths("reef");
 
-    assert_int_equal(keys_make("reef", pass, &first, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &first, NULL), 0);
     assert_int_equal(unlink(files.pub_path), 0);
-    assert_int_equal(keys_make("reef", pass, &second, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &second, NULL), 0);
     assert_non_null(second);
+}
+
+static void a_recovery_key_that_is_not_kept_makes_nothing(void **state)
+{
+    (void)state;
+    _cleanup_secret_ Secret *pass = secret("p");
+    _cleanup_(keyfiles_clear) KeyFiles files = keys_paths("reef");
+
+    assert_int_equal(keys_make("reef", pass, keep_nothing, NULL, NULL), -ERR_IO);
+    assert_int_not_equal(access(files.key_path, F_OK), 0);
+    assert_int_not_equal(access(files.pub_path, F_OK), 0);
 }
 
 static void an_empty_passphrase_makes_nothing(void **state)
@@ -83,7 +109,7 @@ static void an_empty_passphrase_makes_nothing(void **state)
     _cleanup_secret_ Secret *pass = secret(""), *recovery = NULL;
     _cleanup_(keyfiles_clear) KeyFiles files = keys_paths("reef");
 
-    assert_int_equal(keys_make("reef", pass, &recovery, NULL), -ERR_USAGE);
+    assert_int_equal(keys_make("reef", pass, keep, &recovery, NULL), -ERR_USAGE);
     assert_false(file_exists(files.pub_path));
     assert_false(file_exists(files.key_path));
 }
@@ -107,7 +133,7 @@ static void recovery_keys_survive_handwriting(void **state)
     _cleanup_secret_ Secret *pass = secret("p"), *recovery = NULL;
     _cleanup_(keypair_clear) KeyPair plain = {0}, copied = {0};
     _cleanup_(buf_clear) Buf odd = BUF_INIT(BUF_MAX_LINE);
-    assert_int_equal(keys_make("reef", pass, &recovery, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &recovery, NULL), 0);
     const char *text = secret_expose(recovery).p;
 
     buf_str(&odd, " \n");
@@ -125,7 +151,7 @@ static void every_slip_of_the_pen_is_noticed(void **state)
 {
     (void)state;
     _cleanup_secret_ Secret *pass = secret("p"), *recovery = NULL;
-    assert_int_equal(keys_make("reef", pass, &recovery, NULL), 0);
+    assert_int_equal(keys_make("reef", pass, keep, &recovery, NULL), 0);
     Str good = secret_expose(recovery);
 
     for (size_t i = 0; i < good.n; i++) {
@@ -196,6 +222,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(both_keys_are_made_and_open, setup, teardown),
         cmocka_unit_test_setup_teardown(they_are_made_only_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_that_was_cut_off_is_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_recovery_key_that_is_not_kept_makes_nothing, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_empty_passphrase_makes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_keys_have_a_hint, setup, teardown),
         cmocka_unit_test_setup_teardown(recovery_keys_survive_handwriting, setup, teardown),
