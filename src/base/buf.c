@@ -261,3 +261,10 @@ void strlist_clear(StrList *l)
     free(l->items);
     *l = (StrList){0};
 }
+
+void strlist_wipe(StrList *l)
+{
+    for (size_t i = 0; i < l->len; i++)
+        explicit_bzero(l->items[i], strlen(l->items[i]));
+    strlist_clear(l);
+}

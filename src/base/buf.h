@@ -76,4 +76,7 @@ void strlist_add(StrList *l, const char *s); /* copies */
 void strlist_addf(StrList *l, const char *format, ...) _printf_(2, 3);
 bool strlist_has(const StrList *l, const char *s);
 void strlist_clear(StrList *l);
+/* The same, and the bytes are overwritten first: for lists that held a secret. */
+void strlist_wipe(StrList *l);
 DEFINE_CLEAR(StrList, strlist_clear)
+DEFINE_CLEAR(StrList, strlist_wipe)

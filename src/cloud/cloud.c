@@ -115,14 +115,6 @@ const char *call_header(const Call *c, const char *name)
     return answer_header(&c->reply_headers, name);
 }
 
-/* A header may be a Temp-URL key. */
-static void wipe_list(StrList *l)
-{
-    for (size_t i = 0; i < l->len; i++)
-        explicit_bzero(l->items[i], strlen(l->items[i]));
-    strlist_clear(l);
-}
-
 void call_clear(Call *c)
 {
     answer_wipe(c->body);
@@ -130,8 +122,9 @@ void call_clear(Call *c)
     answer_wipe(c->json);
     json_decref(c->json);
     free(c->path);
-    wipe_list(&c->headers);
-    wipe_list(&c->reply_headers);
+    /* A header may be a Temp-URL key. */
+    strlist_wipe(&c->headers);
+    strlist_wipe(&c->reply_headers);
     if (c->text.p)
         buf_wipe(&c->text);
     err_clear(&c->err);

@@ -92,6 +92,7 @@ typedef struct CmdPlan {
     Goal goal;
     Steps steps;
     size_t stuck; /* things that differ and that no step can put right */
+    size_t open;  /* these, and what is still under way */
 } CmdPlan;
 int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err) _must_check_;
 void cmd_plan_clear(CmdPlan *p);

@@ -44,8 +44,9 @@ static void print_steps(const Cmd *c, const CmdPlan *p)
     }
 }
 
-/* What is not as the file says, and no step can put right. */
-static int print_stucks(const Cmd *c, CmdPlan *p, Msec now, Err *err)
+/* What is not as the file says, and no step can put right; and, into `under_way`, what only needs
+ * time. */
+static int print_open(const Cmd *c, CmdPlan *p, Msec now, Buf *under_way, Err *err)
 {
     _cleanup_(next_clear) Next next = {0};
     int r = plan_next(&p->goal, &p->world, now, &next, err);
@@ -62,11 +63,18 @@ static int print_stucks(const Cmd *c, CmdPlan *p, Msec now, Err *err)
         plan_stuck_line(s, &line);
         cmd_say(c, "%s\n", line.p);
     }
+    for (size_t i = 0; c->common.json && i < next.waits.len; i++) {
+        const Wait *w = &next.waits.items[i];
+        cmd_json(json_make_new("{s:s, s:s, s:s, s:s}", "event", "under_way", "kind",
+                               resource_row(w->kind)->prefix, "key", w->key, "what", w->what));
+    }
+    plan_under_way(&next, now, under_way);
     p->stuck = next.stucks.len;
+    p->open = next.stucks.len + next.waits.len;
     return 0;
 }
 
-static void print_summary(const Cmd *c, const CmdPlan *p)
+static void print_summary(const Cmd *c, const CmdPlan *p, const char *under_way)
 {
     size_t stuck = p->stuck;
     Tally t = tally(&p->steps);
@@ -79,8 +87,14 @@ static void print_summary(const Cmd *c, const CmdPlan *p)
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
     if (p->steps.len == 0 && stuck > 0) {
-        cmd_say(c, "No changes that atoll could make; %zu thing%s marked ! %s looking at. %s.\n",
-                stuck, stuck == 1 ? "" : "s", stuck == 1 ? "needs" : "need", cost.p);
+        cmd_say(c,
+                "No changes that atoll could make; %zu thing%s marked ! %s looking at%s%s. %s.\n",
+                stuck, stuck == 1 ? "" : "s", stuck == 1 ? "needs" : "need", *under_way ? "; " : "",
+                under_way, cost.p);
+        return;
+    }
+    if (p->steps.len == 0 && *under_way) {
+        cmd_say(c, "No changes to make; %s. %s.\n", under_way, cost.p);
         return;
     }
     if (p->steps.len == 0) {
@@ -95,6 +109,28 @@ static void print_summary(const Cmd *c, const CmdPlan *p)
     cmd_say(c, " %s.\n", cost.p);
 }
 
+/* Goal and steps for the world that was looked at. */
+static int make_plan(Cmd *c, bool destroy, bool data, Msec now, CmdPlan *ret, Err *err)
+{
+    int r = destroy ? 0 : island_preflight(&c->island, ret->world.facts, err);
+    if (r < 0)
+        return r;
+    goal_clear(&ret->goal);
+    steps_clear(&ret->steps);
+    apply_goal(&c->island, &ret->world, destroy, data, &ret->goal);
+    return plan_make(&ret->goal, &ret->world, now, &ret->steps, err);
+}
+
+/* What a cloud offers is kept for an hour; a new server is not made from an image that was replaced
+ * in the meantime, and what is missing may have come. */
+static bool wants_fresh_facts(const Cmd *c, const CmdPlan *p, int r)
+{
+    bool wants = r == -ERR_PREFLIGHT;
+    for (size_t i = 0; r == 0 && i < p->steps.len; i++)
+        wants |= p->steps.items[i].kind == RESOURCE_SERVER && p->steps.items[i].verb == KIND_CREATE;
+    return wants && c->cache_dir;
+}
+
 int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
 {
     Msec now = time_now();
@@ -102,27 +138,21 @@ int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err)
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
         return r;
-    if (!destroy) {
-        r = island_preflight(&c->island, ret->world.facts, err);
-        if (r == -ERR_PREFLIGHT && c->cache_dir) {
-            /* The facts may be an hour old, and what is missing may have come since. */
-            err_clear(err);
-            r = apply_look(&c->clouds, &c->island, c->cache_dir, true, now, &ret->world, err);
-            if (r == 0)
-                r = island_preflight(&c->island, ret->world.facts, err);
-        }
-        if (r < 0)
-            return r;
+    r = make_plan(c, destroy, data, now, ret, err);
+    if (wants_fresh_facts(c, ret, r)) {
+        err_clear(err);
+        r = world_facts(&c->clouds, c->cache_dir, true, now, &ret->world, err);
+        if (r == 0)
+            r = make_plan(c, destroy, data, now, ret, err);
     }
-    apply_goal(&c->island, &ret->world, destroy, data, &ret->goal);
-    r = plan_make(&ret->goal, &ret->world, now, &ret->steps, err);
     if (r < 0)
         return r;
     print_steps(c, ret);
-    r = print_stucks(c, ret, now, err);
+    _cleanup_(buf_clear) Buf under_way = BUF_INIT(BUF_MAX_LINE);
+    r = print_open(c, ret, now, &under_way, err);
     if (r < 0)
         return r;
-    print_summary(c, ret);
+    print_summary(c, ret, under_way.p);
     return 0;
 }
 

@@ -7,8 +7,13 @@
 typedef struct Line {
     char *key; /* "server web.0" */
     char *words;
-    Msec since; /* time_mono */
+    Msec since;  /* time_mono */
+    Msec waited; /* of the last WAIT event; 0: a step under way */
 } Line;
+
+/* A wait that is over sends no event of its own: it is told of at every poll (at most 2 s apart).
+ */
+#define WAIT_STALE ((Msec)2500)
 
 struct Progress {
     bool terminal, json, quiet, color;
@@ -31,38 +36,12 @@ static void erase(Progress *p)
     p->drawn = 0;
 }
 
-static void draw(Progress *p)
-{
-    if (!p->terminal)
-        return;
-    for (size_t i = 0; i < p->live.len; i++) {
-        char span[TIME_TEXT_MAX];
-        const Line *l = &p->live.items[i];
-        fprintf(stderr, "  ... %-24.24s %-36.36s %s\n", l->key, l->words,
-                time_span(time_mono() - l->since, span));
-    }
-    p->drawn = p->live.len;
-    fflush(stderr);
-}
-
 static size_t find(const Progress *p, const char *key)
 {
     size_t i = 0;
     while (i < p->live.len && !streq(p->live.items[i].key, key))
         i++;
     return i;
-}
-
-static bool set(Progress *p, const char *key, const char *words)
-{
-    size_t i = find(p, key);
-    if (i == p->live.len)
-        vec_push(&p->live, ((Line){.key = xstrdup(key), .since = time_mono()}));
-    Line *l = &p->live.items[i];
-    bool changed = !streq(l->words, words);
-    free(l->words);
-    l->words = xstrdup(words);
-    return changed;
 }
 
 static void drop(Progress *p, const char *key)
@@ -73,6 +52,38 @@ static void drop(Progress *p, const char *key)
     free(p->live.items[i].key);
     free(p->live.items[i].words);
     vec_remove(&p->live, i);
+}
+
+static void draw(Progress *p)
+{
+    if (!p->terminal)
+        return;
+    for (size_t i = p->live.len; i-- > 0;) {
+        const Line *l = &p->live.items[i];
+        if (l->waited && time_mono() - l->waited > WAIT_STALE)
+            drop(p, l->key);
+    }
+    for (size_t i = 0; i < p->live.len; i++) {
+        char span[TIME_TEXT_MAX];
+        const Line *l = &p->live.items[i];
+        fprintf(stderr, "  ... %-24.24s %-36.36s %s\n", l->key, l->words,
+                time_span(time_mono() - l->since, span));
+    }
+    p->drawn = p->live.len;
+    fflush(stderr);
+}
+
+static bool set(Progress *p, const char *key, const char *words, bool wait)
+{
+    size_t i = find(p, key);
+    if (i == p->live.len)
+        vec_push(&p->live, ((Line){.key = xstrdup(key), .since = time_mono()}));
+    Line *l = &p->live.items[i];
+    l->waited = wait ? time_mono() : 0;
+    bool changed = !streq(l->words, words);
+    free(l->words);
+    l->words = xstrdup(words);
+    return changed;
 }
 
 /* What a verb is called when it is under way, and when it is done. */
@@ -134,7 +145,7 @@ void progress_event(void *progress, const ApplyEvent *e)
     erase(p);
     switch (e->what) {
     case APPLY_START:
-        set(p, key, doing[e->step->verb][0]);
+        set(p, key, doing[e->step->verb][0], false);
         break;
     case APPLY_DONE:
     case APPLY_FAILED:
@@ -143,7 +154,7 @@ void progress_event(void *progress, const ApplyEvent *e)
         break;
     case APPLY_WAIT:
     case APPLY_LEASE:
-        if (set(p, key, e->words ? e->words : "") && !p->terminal && !p->quiet)
+        if (set(p, key, e->words ? e->words : "", true) && !p->terminal && !p->quiet)
             fprintf(stderr, "  ... %-24s %s\n", key, e->words ? e->words : "");
         break;
     }

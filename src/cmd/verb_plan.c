@@ -8,7 +8,7 @@ typedef struct Options {
 static const Opt options[] = {
     {.name = "detailed-exitcode",
      .type = OPT_FLAG,
-     .sentence = "Exit with 2 when there are changes.",
+     .sentence = "Exit with 2 when there are changes, or something is under way or stuck.",
      .offset = offsetof(Options, detailed_exitcode)},
     {.name = "destroy",
      .type = OPT_FLAG,
@@ -29,7 +29,7 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = cmd_plan(c, o->destroy, o->data, &plan, err);
     if (r < 0)
         return r;
-    return o->detailed_exitcode && plan.steps.len + plan.stuck > 0 ? 2 : 0;
+    return o->detailed_exitcode && plan.steps.len + plan.open > 0 ? 2 : 0;
 }
 
 const Verb verb_plan = {

@@ -1,5 +1,6 @@
 /* atoll status: one screen: servers, health, addresses. */
 #include "cmd/cmd.h"
+#include "host/mail.h"
 #include "io/columns.h"
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -7,7 +8,7 @@
 
 typedef struct Row {
     const char *server, *status, *address, *health;
-    char roles[120], since[TIME_TEXT_MAX];
+    char roles[120], since[TIME_TEXT_MAX], reported[TIME_TEXT_MAX];
 } Row;
 
 static void roles_text(const Island *i, const char *server, char *out, size_t size)
@@ -35,17 +36,21 @@ static Row row_of(const Island *i, const World *w, const Resource *server, Msec 
         return row;
     const char *state = json_str_or(host->attrs, "state", "");
     row.health = *state ? state : json_bool(host->attrs, "hello", false) ? "new" : "booting";
+    if (mail_silent(host, now))
+        row.health = "silent";
     Msec since = json_int(host->attrs, "state_since", 0);
-    if (since > 0)
+    if (since > 0) {
         time_span(MAX(now - since, 0), row.since);
+        time_format(since, false, row.reported);
+    }
     return row;
 }
 
 static void print_json(const Row *r)
 {
-    cmd_json(json_make_new("{s:s, s:s, s:s, s:s, s:s, s:s}", "event", "server", "key", r->server,
-                           "roles", r->roles, "status", r->status, "address", r->address, "health",
-                           r->health));
+    cmd_json(json_make_new("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "event", "server", "key",
+                           r->server, "roles", r->roles, "status", r->status, "address", r->address,
+                           "health", r->health, "reported", r->reported));
 }
 
 static void print_rows(const Cmd *c, const World *w)
@@ -107,9 +112,11 @@ static int run(Cmd *c, char **operands, Err *err)
         return r;
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
+    _cleanup_(buf_clear) Buf under_way = BUF_INIT(BUF_MAX_LINE);
+    plan_under_way(&next, now, &under_way);
     cmd_say(c, "%s (%s) on %s: %s. %s.\n\n", c->island.name, c->island.domain, c->island.cloud,
             next.steps.len || next.stucks.len ? "differs from the file, see `atoll plan`"
-            : next.waits.len                  ? "still on its way"
+            : next.waits.len                  ? under_way.p
                                               : "as the file says",
             cost.p);
     print_rows(c, &p.world);
@@ -121,10 +128,9 @@ const Verb verb_status = {
     .name = "status",
     .usage = "status [options]",
     .sentence = "Show the servers, their health and the addresses.",
-    .text =
-        "Each server with its roles, the cloud's status, its address, and what its host last "
-        "reported of its services' health and when; the public addresses; whether the island is "
-        "as the file says.",
+    .text = "Each server with its roles, the cloud's status, its address, and what its host last "
+            "reported of its services' health and when (\"silent\" when it has not for 5 minutes); "
+            "the public addresses; whether the island is as the file says.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .run = run,
 };

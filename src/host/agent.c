@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
 #define MAX_SERVICES 64
 #define TURN_MS 100
 #define REPORT_EVERY (1 * MINUTE)
@@ -220,6 +219,7 @@ static void refuse(Agent *a, int64_t number, const Err *why)
     put_report(a, number, "refused", body);
     if (agent_state_pass(&a->state, number, &err) < 0)
         log_err(&err);
+    a->state.last = MAX(a->state.last, number);
 }
 
 static void take_bundle(Agent *a, int64_t number, Str text, Msec now)
@@ -238,9 +238,11 @@ static void take_bundle(Agent *a, int64_t number, Str text, Msec now)
     const json_t *urls = json_object_get(body, "urls");
     if (json_str(urls, "in") && json_str(urls, "out"))
         mailbox_urls(a->mail, json_str(urls, "in"), json_str(urls, "out"));
-    /* If this disk is full the bundle is run all the same, and asked for again after a restart. */
+    /* If this disk is full the bundle is run all the same. It is asked for again after a restart,
+     * not before: taking it once more would begin all services anew. */
     if (agent_state_keep(&a->state, number, text, &err) < 0)
         log_err(&err);
+    a->state.last = MAX(a->state.last, number);
 }
 
 /* The bundle that ran before this program was started. *ret_body is NULL if there is none. */

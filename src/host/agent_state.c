@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #define BOOT_MAX_BYTES ((size_t)16 << 10)
-#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
 
 static int read_boot(AgentState *s, Err *err)
 {

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #define HELLO_MAX_BYTES ((size_t)4 << 10)
-#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
 /* Nova takes 65,535 characters of base64; a script that nears this would be a mistake. */
 #define USER_DATA_MAX ((size_t)4 << 10)
 
@@ -227,6 +226,29 @@ int boot_hello_check(const Secret *k, const char *server, const char *nonce, Str
     return 0;
 }
 
+/* What stands for a host's public key in the content type of its bundles. */
+static void key_mark(const char *public_b64, char ret[static 17])
+{
+    _cleanup_(buf_clear) Buf raw = BUF_INIT(BUF_MAX_LINE), hex = BUF_INIT(BUF_MAX_LINE);
+
+    BUG_IF(!crypt_unbase64(&raw, str_of(public_b64))); /* the hello was checked */
+    crypt_hash(CRYPT_SHA256, buf_as_str(&raw), &hex);
+    snprintf(ret, 17, "%.16s", hex.p);
+}
+
+static int check_key(const SendInput *in, const char *mark, Err *err)
+{
+    if (!in->expect_key || !in->expect_key[0] || streq(in->expect_key, mark))
+        return 0;
+    (void)err_set(err, ERR_DENIED,
+                  "the hello of %s has another key than its settings were sealed to before: "
+                  "the server was set up anew, or somebody else has its bootstrap key and wants to "
+                  "be sent its secrets",
+                  in->server);
+    return err_hint(err, "delete the server in the cloud and apply again to have it made anew "
+                         "(volumes stay)");
+}
+
 static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Err *err)
 {
     _cleanup_secret_ Secret *k = boot_key_new(v, in->server, in->nonce);
@@ -246,7 +268,13 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
     Msec expires = in->now + MAIL_URL_LIFE;
 
+    char hash[17], mark[17];
+
     int r = read_hello(in, v, &public, err);
+    if (r < 0)
+        return r;
+    key_mark(public, mark);
+    r = check_key(in, mark, err);
     if (r == 0)
         r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
                          &out_url, err);
@@ -256,11 +284,11 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
                     &(BundleUrls){in_url, out_url, expires / SECOND}, &text, err);
     if (r < 0)
         return r;
-    char hash[17];
     host_spec_hash(in->spec, hash);
     _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
     _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
-    _cleanup_free_ char *type = xasprintf("%s; spec=%s", MAIL_BUNDLE_TYPE, hash);
+    _cleanup_free_ char *type = xasprintf("%s; spec=%s; until=%lld; key=%s", MAIL_BUNDLE_TYPE, hash,
+                                          (long long)(expires / SECOND), mark);
     r = swift_put(in->cloud, path,
                   &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
                   err);

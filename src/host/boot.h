@@ -22,7 +22,7 @@ typedef struct BootInput {
 } BootInput;
 
 #define BOOT_URL_LIFE (20 * MINUTE)
-#define MAIL_URL_LIFE (7 * DAY)
+#define MAIL_URL_LIFE (30 * DAY)
 
 /* A fresh nonce: 16 hex digits. */
 void boot_nonce(char ret[static 17]);
@@ -47,7 +47,11 @@ typedef struct SendInput {
     Cloud *cloud;
     const char *island, *server, *nonce;
     int64_t number;
+    const char
+        *expect_key; /* `key` of the bundle before (host/mail.h); NULL or "": there is none */
     const json_t *spec;
     Msec now;
 } SendInput;
+/* ERR_DENIED when the hello is a stranger's, or holds another key than the bundle before was for: K
+ * stays in user_data, where whoever gets at the server's metadata can read it. */
 int boot_send(const SendInput *in, const Vault *v, Err *err) _must_check_;

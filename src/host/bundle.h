@@ -11,6 +11,8 @@
 #include "base/json.h"
 #include "host/vault.h"
 
+#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
+
 /* Names of the vault's secrets that a role set (bits of island/roles.h) needs; each role has only
  * what it needs. Appends. */
 void bundle_secrets_for(unsigned roles, const json_t *env_secrets, StrList *ret);

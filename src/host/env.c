@@ -1,36 +1,6 @@
 #include "host/env.h"
+#include "island/env_rules.h"
 #include "island/roles.h"
-
-/* What may not be set by anybody, and why (mastodon.md 1.2, 1.8, 3, 4.3). A name that ends in '*'
- * is a beginning. */
-static const struct {
-    const char *name, *why;
-} forbidden_rows[] = {
-    {"SWIFT_TENANT", "even an empty one makes the client speak Keystone v2"},
-    {"SWIFT_CACHE_TTL", "it does nothing"},
-    {"SWIFT_*", "the media settings are the island's"},
-    {"S3_*", "Mastodon would name the S3 host instead of Swift's in its content policy"},
-    {"AWS_*", "media are kept in Swift"},
-    {"SKIP_POST_DEPLOYMENT_MIGRATIONS", "any value, even an empty one, leaves a release half done"},
-    {"SELF_DESTRUCT", "it deletes the instance"},
-    {"REDIS_NAMESPACE", "Mastodon does not start with it since 4.4"},
-    {"RAILS_ENV", "it is always production"},
-    {"NODE_ENV", "it is always production"},
-    {"BIND", "it is the server's address"},
-    {"PORT", "it is the role's"},
-    {"SOCKET", "services are reached by address and port"},
-};
-
-static const char *why_forbidden(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(forbidden_rows); i++) {
-        const char *row = forbidden_rows[i].name;
-        size_t n = strlen(row) - 1;
-        if (row[n] == '*' ? strncmp(name, row, n) == 0 : streq(name, row))
-            return forbidden_rows[i].why;
-    }
-    return NULL;
-}
 
 static bool is_name(const char *name)
 {
@@ -38,17 +8,6 @@ static bool is_name(const char *name)
         return false;
     return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
            strlen(name);
-}
-
-/* dotenv strips quotes and escapes, expands '$' and cuts at '#'; Docker takes the text as it is. */
-static bool reads_alike(Str value)
-{
-    for (size_t i = 0; i < value.n; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-        if (c <= ' ' || c == 0x7f || strchr("'\"`#$\\", c))
-            return false;
-    }
-    return true;
 }
 
 static bool has_name(const StrList *l, const char *name)
@@ -62,7 +21,7 @@ static bool has_name(const StrList *l, const char *name)
 
 static int add(StrList *ret, const char *name, Str value, Err *err)
 {
-    if (!reads_alike(value))
+    if (!env_reads_alike(value))
         return err_set(err, ERR_CONFIG,
                        "the value of %s has a space, a quote, '#', '$' or a backslash in it, which "
                        "dotenv and Docker read differently",
@@ -217,7 +176,7 @@ static int add_media(const json_t *spec, const Vault *secrets, StrList *ret, Err
 
 static int check_own(const StrList *so_far, const char *name, Err *err)
 {
-    const char *why = why_forbidden(name);
+    const char *why = env_rule_why(name);
 
     if (!is_name(name))
         return err_set(err, ERR_CONFIG, "'%s' cannot be the name of a variable", name);
@@ -271,17 +230,9 @@ static void add_process(const json_t *spec, const char *role, StrList *ret)
     strlist_addf(ret, "MAX_THREADS=%lld", (long long)json_int(threads, "web", 5));
 }
 
-static void wipe(StrList *l)
-{
-    for (size_t i = 0; i < l->len; i++)
-        explicit_bzero(l->items[i], strlen(l->items[i]));
-    strlist_clear(l);
-}
-DEFINE_CLEAR(StrList, wipe)
-
 int env_role(const json_t *spec, const Vault *secrets, const char *role, StrList *ret, Err *err)
 {
-    _cleanup_(wipe) StrList all = {0};
+    _cleanup_(strlist_wipe) StrList all = {0};
     const char *domain = json_str_or(spec, "domain", "");
 
     if (!*domain)

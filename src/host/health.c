@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct Health {
     pid_t pid;
     bool first;
     char *address, *path;
+    char *user; /* that its process has; NULL: not known */
     int port;
     Secret *secret;
     int result;
@@ -35,6 +37,7 @@ static void let_go(Health *h)
         return;
     free(h->address);
     free(h->path);
+    free(h->user);
     (void)secret_free(h->secret);
     free(h);
 }
@@ -87,14 +90,19 @@ static int ask_http(const Health *h, Err *err)
 
 static int ask_postgres(const Health *h, Err *err)
 {
-    PgTarget socket = {
-        .host = h->path, .port = h->port, .user = "postgres", .database = "postgres"};
+    PgTarget socket = {.host = h->path,
+                       .port = h->port,
+                       .user = "postgres",
+                       .database = "postgres",
+                       .peer = h->user};
 
     if (h->first && h->secret) {
         int r = pg_ensure_database(&socket, "mastodon", h->secret, "mastodon_production", err);
         if (r < 0)
             return r;
     }
+    /* Only now: making a database may take its time. */
+    socket.timeout_ms = ANSWER_MS;
     return pg_run(&socket, (const char *const[]){"SELECT 1", NULL}, err);
 }
 
@@ -200,6 +208,14 @@ static void *run(void *arg)
     return NULL;
 }
 
+static char *user_new(const Service *s)
+{
+    if (s->user && geteuid() == 0)
+        return xstrdup(s->user);
+    const struct passwd *me = getpwuid(geteuid());
+    return me ? xstrdup(me->pw_name) : NULL;
+}
+
 Health *health_begin(const Service *s, HealthAsk asked, pid_t pid, bool first)
 {
     Health *h = NEW(Health);
@@ -213,6 +229,7 @@ Health *health_begin(const Service *s, HealthAsk asked, pid_t pid, bool first)
     h->address = xstrdup(s->health_address ? s->health_address : "127.0.0.1");
     h->path = s->health_path ? xstrdup(s->health_path) : NULL;
     h->port = s->health_port;
+    h->user = user_new(s);
     h->secret = s->health_secret ? secret_copy(s->health_secret) : NULL;
     atomic_init(&h->owners, 2);
     /* Signals are the main thread's business. */

@@ -5,7 +5,9 @@
 typedef struct MailBox {
     bool hello;
     int64_t sent, seen;
-    const char *sent_spec, *state, *report; /* borrowed from the listing; NULL: none */
+    Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
+    Msec sent_until;
+    const char *state, *report;
     size_t state_len;
     const char *stamp; /* of the newest report */
     Msec since;
@@ -31,14 +33,39 @@ static bool read_number(Str s, int64_t *ret)
     return parse_int(text, 1, NUMBER_MAX, ret);
 }
 
-/* The value of "spec=" in a content type: 16 hex digits, or NULL. */
-static const char *read_spec(const char *content_type)
+/* The value of a parameter of a bundle's content type, or nothing. Real Swift writes parameters
+ * anew in a listing, without the space. */
+static Str read_param(const char *content_type, const char *name)
 {
-    const char *at = content_type ? strstr(content_type, "spec=") : NULL;
-    if (!at || !starts_with(content_type, MAIL_BUNDLE_TYPE))
-        return NULL;
-    at += strlen("spec=");
-    return strspn(at, "0123456789abcdef") >= 16 ? at : NULL;
+    Str rest = str_of(content_type ? content_type : ""), part;
+    size_t n = strlen(name);
+
+    if (!str_next(&rest, ';', &part) || !str_eq(part, STR_LIT(MAIL_BUNDLE_TYPE)))
+        return (Str){0};
+    while (str_next(&rest, ';', &part)) {
+        part = str_trim(part);
+        if (part.n > n && part.p[n] == '=' && strncmp(part.p, name, n) == 0)
+            return (Str){part.p + n + 1, part.n - n - 1};
+    }
+    return (Str){0};
+}
+
+/* 16 hex digits, or nothing. */
+static Str read_hex(const char *content_type, const char *name)
+{
+    Str s = read_param(content_type, name);
+
+    return s.n == 16 && strspn(s.p, "0123456789abcdef") >= 16 ? s : (Str){0};
+}
+
+/* Unix seconds as milliseconds; 0: not told. */
+static Msec read_until(const char *content_type)
+{
+    Str s = read_param(content_type, "until");
+    _cleanup_free_ char *text = xstrndup(s.p ? s.p : "", s.n);
+    int64_t seconds;
+
+    return parse_int(text, 1, INT64_MAX / SECOND, &seconds) ? seconds * SECOND : 0;
 }
 
 static void read_in(Str name, const json_t *object, MailBox *box)
@@ -47,7 +74,10 @@ static void read_in(Str name, const json_t *object, MailBox *box)
     if (!read_number(name, &number) || number <= box->sent)
         return;
     box->sent = number;
-    box->sent_spec = read_spec(json_str(object, "content_type"));
+    const char *type = json_str(object, "content_type");
+    box->sent_spec = read_hex(type, "spec");
+    box->sent_key = read_hex(type, "key");
+    box->sent_until = read_until(type);
 }
 
 static bool is_state(Str s)
@@ -121,7 +151,10 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                       (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
                       (json_int_t)box.since, "report", box.report ? box.report : "");
     json_object_set_new(attrs, "sent_spec",
-                        json_stringn(box.sent_spec ? box.sent_spec : "", box.sent_spec ? 16 : 0));
+                        json_stringn(box.sent_spec.n ? box.sent_spec.p : "", box.sent_spec.n));
+    json_object_set_new(attrs, "sent_key",
+                        json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
+    json_object_set_new(attrs, "sent_until", json_integer((json_int_t)box.sent_until));
     json_object_set_new(attrs, "state", json_stringn(box.state ? box.state : "", box.state_len));
     return attrs;
 }
@@ -149,6 +182,13 @@ void mail_read(const json_t *listing, World *w)
         host.status = xstrdup(json_str_or(host.attrs, "state", ""));
         (void)world_add(w, host);
     }
+}
+
+bool mail_silent(const Resource *host, Msec now)
+{
+    Msec since = json_int(host->attrs, "state_since", 0);
+
+    return since > 0 && now - since > MAIL_SILENT;
 }
 
 char *mail_in(const char *server, const char *nonce, int64_t number)

@@ -1,10 +1,10 @@
 #include "host/mailbox.h"
+#include "host/bundle.h"
 #include "host/mail.h"
 #include "io/http.h"
 
 #include <pthread.h>
 
-#define BUNDLE_TEXT_MAX ((size_t)8 << 20)
 #define REQUEST_MS (20 * SECOND)
 #define RETRY_FIRST (2 * SECOND)
 #define RETRY_MAX (30 * SECOND)

@@ -15,7 +15,8 @@
 #define BACKOFF_FORGET (1 * MINUTE) /* well for so long: the next crash begins anew */
 #define CHECK_SOON (250)
 #define CHECK_WELL (5 * SECOND)
-#define CHECK_MISSES 3 /* so many in a row make a well service unwell */
+#define CHECK_MISSES 3           /* so many in a row make a well service unwell */
+#define CHECK_LATE (10 * SECOND) /* no answer for so long is a miss */
 #define START_DEFAULT (1 * MINUTE)
 #define STOP_DEFAULT (10 * SECOND)
 #define STOP_LAST (5 * SECOND) /* after the last signal of a stop rule: SIGKILL for all of it */
@@ -187,8 +188,13 @@ void proc_check(Proc *p, Msec now)
     } else if (p->check) {
         if (health_answer(p->check, &r, why))
             read_answer(p, r, why, now);
+        else if (p->known_well && now - p->asked >= CHECK_LATE)
+            /* Not of one that is starting: its first question may make a database, and a second
+             * beside it would get in its way. start_ms is the limit of that. */
+            read_answer(p, -ERR_TEMPORARY, "it does not answer", now);
     } else if (now >= p->check_at) {
         p->check = health_begin(&p->service, ASK_HEALTH, p->pid, !p->known_well);
+        p->asked = now;
     }
     if (p->state == SERVICE_STARTING)
         unwell(p, NULL, now);

@@ -29,6 +29,7 @@ typedef struct Proc {
     Msec start_at, backoff;
     Msec check_at;
     Health *check;
+    Msec asked; /* when `check` was begun */
     int misses, restarts;
     char why[160];
 } Proc;

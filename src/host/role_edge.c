@@ -3,9 +3,12 @@
  * without one the request goes to the web servers, which say 404, and clients go back to asking. */
 #include "host/role.h"
 
+/* Only what is critical is logged: below that, at each failure of a web server, nginx writes the
+ * whole line of the request, with the query, which may hold access tokens. The access log says that
+ * it failed, without the query. */
 static const char head[] = "daemon off;\n"
                            "worker_processes auto;\n"
-                           "error_log stderr warn;\n";
+                           "error_log stderr crit;\n";
 
 static const char http_settings[] =
     "    default_type application/octet-stream;\n"

@@ -35,7 +35,10 @@ static void setting(Buf *b, const char *name, const char *value)
 }
 
 /* A socket's path has 107 bytes at most (unix(7)), and a pocket server's root may be deep: hence
- * the short name, and a folder elsewhere where even that is too long. */
+ * the short name, and a socket without a file (PostgreSQL 14 and later: '@' and its name) where
+ * even that is too long. It goes with the process, so that nothing is left of a server whose power
+ * was cut. Anybody may connect to it, but pg_hba.conf lets nobody in but us, and anybody may take
+ * its name first, but the health check talks to the service's user only. */
 static char *socket_folder_new(const RoleContext *c)
 {
     char *folder =
@@ -47,7 +50,7 @@ static char *socket_folder_new(const RoleContext *c)
     _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
     crypt_hash(CRYPT_SHA256, str_of(folder), &hex);
     free(folder);
-    return xasprintf("/tmp/atoll-%.16s", hex.p);
+    return xasprintf("@atoll-%.16s", hex.p);
 }
 
 static void write_settings(const RoleContext *c, const char *data, const char *socket, Buf *b)
@@ -122,7 +125,8 @@ int role_postgres(const RoleContext *c, Services *ret, Err *err)
     role_argv(&s, (const char *const[]){program, option, NULL});
     role_plain_env(&s);
     role_after(ret, &s, (const char *const[]){"postgres-init", NULL});
-    service_dir(&s, 0700, xstrdup(socket));
+    if (*socket == '/')
+        service_dir(&s, 0700, xstrdup(socket));
     write_settings(c, data, socket, service_file(&s, 0600, xstrdup(config)));
     buf_str(service_file(&s, 0600, role_path(c, "postgres", "pg_hba.conf")), hba);
     write_ident(&s, service_file(&s, 0600, role_path(c, "postgres", "pg_ident.conf")));

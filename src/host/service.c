@@ -1,8 +1,9 @@
 #include "host/service.h"
+#include "io/child.h"
 #include "io/file.h"
 
 #include <errno.h>
-#include <pwd.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,70 +61,49 @@ bool service_same_files(const Service *a, const Service *b)
     return true;
 }
 
-/* Who is to own things: -1 for "as it is". */
-static int find_owner(const char *name, uid_t *ret_uid, gid_t *ret_gid, Err *err)
-{
-    char text[16 << 10];
-    struct passwd pw, *found = NULL;
-
-    *ret_uid = (uid_t)-1;
-    *ret_gid = (gid_t)-1;
-    if (!name)
-        return 0;
-    int e = getpwnam_r(name, &pw, text, sizeof text, &found);
-    if (e != 0 || !found)
-        return err_set(err, ERR_IO, "there is no user %s on this server", name);
-    *ret_uid = pw.pw_uid;
-    *ret_gid = pw.pw_gid;
-    return 0;
-}
-
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash > path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
-}
-
 /* A folder below /tmp has a name that anyone can foresee: what stands there already must be ours or
- * the service's, and no link to somewhere else. */
-static int check_dir(const ServiceDir *d, uid_t owner, Err *err)
+ * the service's, and no link to somewhere else. All is asked and done of the open folder, because
+ * the service's user may own the one above and change names in it meanwhile. */
+static int own_dir(int fd, const ServiceDir *d, uid_t uid, gid_t gid, Err *err)
 {
     struct stat st;
 
-    if (lstat(d->path, &st) < 0)
+    if (fstat(fd, &st) < 0)
         return err_set(err, ERR_IO, "cannot look at %s: %m", d->path);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_IO, "%s is in the way: it is not a folder", d->path);
-    if (st.st_uid != geteuid() && st.st_uid != owner)
+    if (st.st_uid != geteuid() && st.st_uid != uid)
         return err_set(err, ERR_IO, "%s belongs to another user", d->path);
+    if (uid != (uid_t)-1 && fchown(fd, uid, gid) < 0)
+        return err_set(err, ERR_IO, "cannot give %s to its user: %m", d->path);
+    if (fchmod(fd, d->mode) < 0)
+        return err_set(err, ERR_IO, "cannot set the mode of %s: %m", d->path);
     return 0;
 }
 
 static int make_dir(const ServiceDir *d, uid_t uid, gid_t gid, Err *err)
 {
-    _cleanup_free_ char *parent = folder_of(d->path);
+    _cleanup_free_ char *parent = path_folder(d->path);
 
     int r = file_mkdirs(parent, 0711, err);
     if (r < 0)
         return r;
     if (mkdir(d->path, 0700) < 0 && errno != EEXIST)
         return err_set(err, ERR_IO, "cannot make the folder %s: %m", d->path);
-    r = check_dir(d, uid, err);
-    if (r < 0)
-        return r;
-    if (uid != (uid_t)-1 && chown(d->path, uid, gid) < 0)
-        return err_set(err, ERR_IO, "cannot give %s to its user: %m", d->path);
-    if (chmod(d->path, d->mode) < 0)
-        return err_set(err, ERR_IO, "cannot set the mode of %s: %m", d->path);
-    return 0;
+    int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOTDIR || errno == ELOOP
+                   ? err_set(err, ERR_IO, "%s is in the way: it is not a folder", d->path)
+                   : err_set(err, ERR_IO, "cannot open the folder %s: %m", d->path);
+    r = own_dir(fd, d, uid, gid, err);
+    close(fd);
+    return r;
 }
 
 int service_prepare(const Service *s, const char *owner, Err *err)
 {
-    uid_t uid;
-    gid_t gid;
+    uid_t uid = (uid_t)-1;
+    gid_t gid = (gid_t)-1;
 
-    int r = find_owner(owner, &uid, &gid, err);
+    int r = owner ? child_user(owner, &uid, &gid, err) : 0;
     for (size_t i = 0; r == 0 && i < s->dirs.len; i++)
         r = make_dir(&s->dirs.items[i], uid, gid, err);
     for (size_t i = 0; r == 0 && i < s->files.len; i++) {
@@ -131,26 +111,16 @@ int service_prepare(const Service *s, const char *owner, Err *err)
         if (f->content.overflow)
             return err_set(err, ERR_CONFIG, "%s would be larger than %zu bytes", f->path,
                            f->content.max);
-        r = file_write(f->path, buf_as_str(&f->content), f->mode, err);
-        if (r == 0 && uid != (uid_t)-1 && chown(f->path, uid, gid) < 0)
-            r = err_set(err, ERR_IO, "cannot give %s to its user: %m", f->path);
+        r = file_write_as(f->path, buf_as_str(&f->content), f->mode, uid, gid, err);
     }
     return r;
-}
-
-/* The environment may hold secrets. */
-static void wipe_list(StrList *l)
-{
-    for (size_t i = 0; i < l->len; i++)
-        explicit_bzero(l->items[i], strlen(l->items[i]));
-    strlist_clear(l);
 }
 
 void service_clear(Service *s)
 {
     free(s->name);
     strlist_clear(&s->argv);
-    wipe_list(&s->env);
+    strlist_wipe(&s->env); /* it may hold secrets */
     free(s->cwd);
     free(s->user);
     strlist_clear(&s->after);

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ static char *find_program(const ChildSpec *spec)
     return NULL;
 }
 
-static int find_user(const char *name, Launch *l, Err *err)
+int child_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, Err *err)
 {
     char text[16 << 10];
     struct passwd pw, *found = NULL;
@@ -83,12 +84,20 @@ static int find_user(const char *name, Launch *l, Err *err)
     if (e != 0)
         return err_set(err, ERR_IO, "cannot look up the user %s: %s", name, strerror(e));
     if (!found)
-        return err_set(err, ERR_IO, "there is no user %s", name);
+        return err_set(err, ERR_IO, "there is no user %s on this machine", name);
+    *ret_uid = pw.pw_uid;
+    *ret_gid = pw.pw_gid;
+    return 0;
+}
+
+static int find_user(const char *name, Launch *l, Err *err)
+{
+    int r = child_user(name, &l->uid, &l->gid, err);
+    if (r < 0)
+        return r;
     l->drop = true;
-    l->uid = pw.pw_uid;
-    l->gid = pw.pw_gid;
     l->groups_n = MAX_GROUPS;
-    if (getgrouplist(name, pw.pw_gid, l->groups, &l->groups_n) < 0)
+    if (getgrouplist(name, l->gid, l->groups, &l->groups_n) < 0)
         return err_set(err, ERR_IO, "the user %s is in more than %d groups", name, MAX_GROUPS);
     return 0;
 }
@@ -126,12 +135,14 @@ static bool place_fds(const Launch *l)
 
 static void reset_signals(void)
 {
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    /* The kernel's struct sigaction, all zero: SIG_DFL. Not through libc, which refuses its own two
+     * signals, though its posix_spawn (make and ninja start us with that) makes them ignored. */
+    static const char dfl[64];
     sigset_t none;
 
-    /* The kernel refuses SIGKILL and SIGSTOP and libc its own two: nothing to do about those. */
+    /* The kernel refuses SIGKILL and SIGSTOP: nothing to do about those. */
     for (int s = 1; s <= SIGRTMAX; s++)
-        (void)sigaction(s, &dfl, NULL);
+        (void)syscall(SYS_rt_sigaction, s, dfl, NULL, (size_t)SIGRTMAX / 8);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }

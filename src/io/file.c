@@ -63,8 +63,7 @@ static int write_all(int fd, Str content)
     return 0;
 }
 
-/* The folder of a path: "/a/b" -> "/a", "b" -> ".", "/b" -> "/". To be freed. */
-static char *folder_of(const char *path)
+char *path_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -81,7 +80,7 @@ static const char *name_of(const char *path)
 /* A rename is only there after a power cut once its folder is written. */
 static int sync_folder_of(const char *path, Err *err)
 {
-    _cleanup_free_ char *folder = folder_of(path);
+    _cleanup_free_ char *folder = path_folder(path);
     _cleanup_fd_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set(err, ERR_IO, "cannot open the folder %s: %m", folder);
@@ -91,16 +90,28 @@ static int sync_folder_of(const char *path, Err *err)
     return 0;
 }
 
+typedef struct Look {
+    unsigned mode;
+    uid_t uid;
+    gid_t gid;
+} Look;
+#define LOOK_AS_IT_IS(m) (&(Look){(m), (uid_t)-1, (gid_t)-1})
+
 /* Writes the content, durable, under a new name in the folder of `path`; the name is to be freed
- * and unlinked by the caller. */
-static int write_temporary(const char *path, Str content, unsigned mode, char **ret_name, Err *err)
+ * and unlinked by the caller. Owner and mode are set on the descriptor: whoever owns the folder
+ * may put something else under the name at any moment. */
+static int write_temporary(const char *path, Str content, const Look *look, char **ret_name,
+                           Err *err)
 {
-    _cleanup_free_ char *folder = folder_of(path);
+    _cleanup_free_ char *folder = path_folder(path);
     _cleanup_free_ char *name = xasprintf("%s/.%.200s.XXXXXX", folder, name_of(path));
     _cleanup_fd_ int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0)
         return err_set(err, kind_of_errno(), "cannot make a file in %s: %m", folder);
-    if (fchmod(fd, mode) < 0 || write_all(fd, content) < 0 || fsync(fd) < 0) {
+    bool own = look->uid != (uid_t)-1 || look->gid != (gid_t)-1;
+    /* The mode last: a new owner takes bits of it away. */
+    if (write_all(fd, content) < 0 || (own && fchown(fd, look->uid, look->gid) < 0) ||
+        fchmod(fd, look->mode) < 0 || fsync(fd) < 0) {
         int r = err_set(err, ERR_IO, "cannot write %s: %m", path);
         unlink(name);
         return r;
@@ -109,10 +120,10 @@ static int write_temporary(const char *path, Str content, unsigned mode, char **
     return 0;
 }
 
-int file_write(const char *path, Str content, unsigned mode, Err *err)
+static int write_over(const char *path, Str content, const Look *look, Err *err)
 {
     _cleanup_free_ char *name = NULL;
-    int r = write_temporary(path, content, mode, &name, err);
+    int r = write_temporary(path, content, look, &name, err);
     if (r < 0)
         return r;
     /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a name when r is 0 */
@@ -124,10 +135,20 @@ int file_write(const char *path, Str content, unsigned mode, Err *err)
     return sync_folder_of(path, err);
 }
 
+int file_write(const char *path, Str content, unsigned mode, Err *err)
+{
+    return write_over(path, content, LOOK_AS_IT_IS(mode), err);
+}
+
+int file_write_as(const char *path, Str content, unsigned mode, uid_t uid, gid_t gid, Err *err)
+{
+    return write_over(path, content, &(Look){mode, uid, gid}, err);
+}
+
 int file_create(const char *path, Str content, unsigned mode, Err *err)
 {
     _cleanup_free_ char *name = NULL;
-    int r = write_temporary(path, content, mode, &name, err);
+    int r = write_temporary(path, content, LOOK_AS_IT_IS(mode), &name, err);
     if (r < 0)
         return r;
     /* A link, not a rename: of two at the same moment exactly one wins. */

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
+#include <sys/types.h>
 
 /* Reads a whole file into *ret (a Buf with its cap set; ERR_CORRUPT if the file is larger).
  * ERR_NOT_FOUND, ERR_IO. */
@@ -9,6 +10,10 @@ int file_read(const char *path, Buf *ret, Err *err) _must_check_;
 /* Writes to a temporary file in the same folder, fsyncs it, renames it over `path`, fsyncs the
  * folder. Mode as given (umask ignored). */
 int file_write(const char *path, Str content, unsigned mode, Err *err) _must_check_;
+/* As file_write, but the file belongs to that user and group (-1: as it is) from the moment it has
+ * its name. Safe in a folder that is not the caller's alone. */
+int file_write_as(const char *path, Str content, unsigned mode, uid_t uid, gid_t gid,
+                  Err *err) _must_check_;
 /* As file_write, but fails with ERR_CONFLICT if `path` exists. */
 int file_create(const char *path, Str content, unsigned mode, Err *err) _must_check_;
 /* Renames and makes the rename durable (fsync of the folder of `to`). */
@@ -26,6 +31,8 @@ int file_list(const char *path, StrList *ret, Err *err) _must_check_;
 int file_lock(const char *path, int *ret_fd, Err *err) _must_check_;
 /* "/a/b" + "c" -> "/a/b/c"; to be freed. */
 char *path_join(const char *a, const char *b);
+/* The folder of a path: "/a/b" -> "/a", "b" -> ".", "/b" -> "/"; to be freed. */
+char *path_folder(const char *path);
 /* $XDG_CONFIG_HOME/atoll or ~/.config/atoll, $XDG_CACHE_HOME/atoll or ~/.cache/atoll: to be freed;
  * not created. NULL when there is no home. */
 char *path_config(void);

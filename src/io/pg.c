@@ -91,10 +91,11 @@ static PGconn *start_connecting(const PgTarget *t)
     char port[16];
     snprintf(port, sizeof port, "%d", t->port);
     const char *const names[] = {
-        "host", "port", "user", "dbname", "password", "gssencmode", "application_name", NULL};
+        "host",        "port", "user", "dbname", "password", "gssencmode", "application_name",
+        "requirepeer", NULL};
     const char *const values[] = {
         t->host,   port,    t->user, t->database, t->password ? secret_expose(t->password).p : NULL,
-        "disable", "atoll", NULL};
+        "disable", "atoll", t->peer, NULL};
     return PQconnectStartParams(names, values, 0);
 }
 
@@ -103,7 +104,8 @@ static int connect_to(const PgTarget *t, PGconn **ret, Err *err)
 {
     _cleanup_(conn_drop) PGconn *c = start_connecting(t);
     BUG_IF(!c);
-    Msec deadline = time_mono() + CONNECT_TIMEOUT_MS;
+    Msec timeout = t->timeout_ms ? t->timeout_ms : CONNECT_TIMEOUT_MS;
+    Msec deadline = time_mono() + timeout;
     PostgresPollingStatusType step = PGRES_POLLING_WRITING;
 
     if (PQstatus(c) == CONNECTION_BAD)
@@ -116,7 +118,7 @@ static int connect_to(const PgTarget *t, PGconn **ret, Err *err)
         if (!wait_socket(c, step == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
             return err_set(err, ERR_TEMPORARY,
                            "cannot connect to PostgreSQL at %s port %d: no answer within %lld s",
-                           t->host, t->port, (long long)(CONNECT_TIMEOUT_MS / SECOND));
+                           t->host, t->port, (long long)(timeout / SECOND));
         step = PQconnectPoll(c);
     }
     *ret = TAKE(c);
@@ -142,21 +144,27 @@ static PGresult *get_result(PGconn *c, Msec deadline, bool *ret_late)
     }
 }
 
+typedef struct Statement {
+    const char *text, *parameter; /* parameter: $1, or NULL */
+    Msec timeout_ms;              /* 0: STATEMENT_TIMEOUT_MS */
+} Statement;
+#define STATEMENT(...) (&(Statement){__VA_ARGS__})
+
 /* *ret_rows: how many rows came back (may be NULL). *ret_state: the SQLSTATE of a failure. */
-static int execute(PGconn *c, const char *statement, const char *parameter, int *ret_rows,
-                   char ret_state[static 6], Err *err)
+static int execute(PGconn *c, const Statement *s, int *ret_rows, char ret_state[static 6], Err *err)
 {
+    Msec timeout = s->timeout_ms ? s->timeout_ms : STATEMENT_TIMEOUT_MS;
     ret_state[0] = '\0';
-    int sent = parameter ? PQsendQueryParams(c, statement, 1, NULL, &parameter, NULL, NULL, 0)
-                         : PQsendQuery(c, statement);
+    int sent = s->parameter ? PQsendQueryParams(c, s->text, 1, NULL, &s->parameter, NULL, NULL, 0)
+                            : PQsendQuery(c, s->text);
     if (!sent)
         return err_set(err, ERR_TEMPORARY, "PostgreSQL: the connection was lost");
 
     bool late = false;
-    _cleanup_(result_drop) PGresult *r = get_result(c, time_mono() + STATEMENT_TIMEOUT_MS, &late);
+    _cleanup_(result_drop) PGresult *r = get_result(c, time_mono() + timeout, &late);
     if (late)
         return err_set(err, ERR_TEMPORARY, "PostgreSQL: no answer within %lld s",
-                       (long long)(STATEMENT_TIMEOUT_MS / SECOND));
+                       (long long)(timeout / SECOND));
     if (!r || PQstatus(c) == CONNECTION_BAD)
         return err_set(err, ERR_TEMPORARY, "PostgreSQL: the connection was lost");
     ExecStatusType status = PQresultStatus(r);
@@ -176,7 +184,7 @@ static int execute(PGconn *c, const char *statement, const char *parameter, int 
 static int execute_once(PGconn *c, const char *statement, Err *err)
 {
     char state[6];
-    int r = execute(c, statement, NULL, NULL, state, err);
+    int r = execute(c, STATEMENT(statement), NULL, state, err);
 
     /* duplicate_object, duplicate_database, and unique_violation, which two CREATEs at the same
      * moment end with. */
@@ -194,7 +202,7 @@ int pg_run(const PgTarget *t, const char *const *statements, Err *err)
 
     for (; r == 0 && *statements; statements++) {
         char state[6];
-        r = execute(c, *statements, NULL, NULL, state, err);
+        r = execute(c, STATEMENT(*statements, NULL, t->timeout_ms), NULL, state, err);
     }
     return r;
 }
@@ -210,7 +218,8 @@ static int ensure_role(PGconn *c, const char *role, const Secret *password, Err 
     if (!verifier || !name)
         return err_set(err, ERR_CONFIG, "\"%s\" cannot be a role with that password", role);
 
-    int r = execute(c, "SELECT 1 FROM pg_roles WHERE rolname = $1", role, &rows, state, err);
+    int r =
+        execute(c, STATEMENT("SELECT 1 FROM pg_roles WHERE rolname = $1", role), &rows, state, err);
     if (r == 0 && rows == 0) {
         _cleanup_free_ char *create = xasprintf("CREATE ROLE %s LOGIN", name);
         r = execute_once(c, create, err);
@@ -218,14 +227,15 @@ static int ensure_role(PGconn *c, const char *role, const Secret *password, Err 
     if (r < 0)
         return r;
     _cleanup_free_ char *alter = xasprintf("ALTER ROLE %s LOGIN PASSWORD '%s'", name, verifier);
-    return execute(c, alter, NULL, NULL, state, err);
+    return execute(c, STATEMENT(alter), NULL, state, err);
 }
 
 static int ensure_database(PGconn *c, const char *database, const char *role, Err *err)
 {
     char state[6];
     int rows = 0;
-    int r = execute(c, "SELECT 1 FROM pg_database WHERE datname = $1", database, &rows, state, err);
+    int r = execute(c, STATEMENT("SELECT 1 FROM pg_database WHERE datname = $1", database), &rows,
+                    state, err);
     if (r < 0 || rows > 0)
         return r;
 

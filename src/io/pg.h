@@ -9,10 +9,13 @@ typedef struct PgTarget {
     int port;
     const char *user, *database;
     const Secret *password; /* or NULL */
+    const char *peer;       /* over a socket: the server must run as this user; NULL: as any */
+    int64_t timeout_ms;     /* of connecting, and of each statement; 0: the limits below */
 } PgTarget;
 
 /* Runs statements one by one, each a literal text with no parameters of foreign origin. The first
- * failing one ends it with the server's own words. Connecting: at most 5 s; a statement: 2 min.
+ * failing one ends it with the server's own words. Connecting: at most 5 s; a statement: 2 min;
+ * or as the target says.
  * ERR_TEMPORARY when the server cannot be reached or is starting up, ERR_AUTH when the login is
  * refused, ERR_NOT_FOUND when there is no such database, ERR_IO for a statement that fails. */
 int pg_run(const PgTarget *t, const char *const *statements, Err *err) _must_check_;

@@ -1,4 +1,5 @@
 /* What no key can tell alone: does the whole make an instance that can run? */
+#include "island/env_rules.h"
 #include "island/load.h"
 #include <arpa/inet.h>
 
@@ -286,45 +287,37 @@ static int check_media(IslandLoad *l, Err *err)
     return 0;
 }
 
-/* Variables that atoll makes itself; a second value would win or lose by chance. */
-static const struct {
-    const char *name; /* "_" at its end: all that begin so */
-    const char *instead;
-} own_env[] = {
-    {"LOCAL_DOMAIN", "it is `domain`"},
-    {"SWIFT_", "media are `media`"},
-    {"S3_", "media are `media`; S3 is not built yet"},
-    {"DB_", "the database is the tier with the role postgres"},
-    {"DATABASE_URL", "the database is the tier with the role postgres"},
-    {"REDIS_", "Redis is the tier with the role redis"},
-    {"SECRET_KEY_BASE", "it is in the vault"},
-    {"VAPID_", "it is in the vault"},
-    {"ACTIVE_RECORD_ENCRYPTION_", "it is in the vault"},
-    {"RAILS_ENV", "it is always production"},
-    {"NODE_ENV", "it is always production"},
-    {"PORT", "ports are atoll's"},
-    {"BIND", "addresses are atoll's"},
-    {"WEB_CONCURRENCY", "it is `processes: {web: ...}`"},
-    {"MAX_THREADS", "it is `threads: {web: ...}`"},
-    {"SIDEKIQ_CONCURRENCY", "it is `threads: {worker: ...}`"},
-    {"SKIP_POST_DEPLOYMENT_MIGRATIONS", "migrations are atoll's"},
-};
+static int check_env_value(const IslandLoad *l, const IslandEnv *e, const YamlNode *n, Err *err)
+{
+    if (!e->secret && !env_reads_alike(str_of(e->value))) {
+        (void)yaml_error(l->yaml, n, err,
+                         "the value of env.%s has a space, a quote, '#', '$' or a backslash in it",
+                         e->name);
+        return err_hint(err, "dotenv and Docker read such values differently");
+    }
+    if (e->secret && !env_secret_made(e->secret)) {
+        (void)yaml_error(l->yaml, yaml_get(n, "secret"), err,
+                         "env.%s: putting a secret of your own into the vault (%s) is not built "
+                         "yet",
+                         e->name, e->secret);
+        return err_hint(err, "take the variable out");
+    }
+    return 0;
+}
 
 static int check_env(IslandLoad *l, Err *err)
 {
     const Island *i = l->island;
 
     for (size_t k = 0; k < i->env.len; k++) {
-        const char *name = i->env.items[k].name;
+        const IslandEnv *e = &i->env.items[k];
+        const YamlNode *n = node_at(l, NULL, "env")->items + k;
+        const char *why = env_rule_why(e->name);
 
-        for (size_t m = 0; m < ARRAY_LEN(own_env); m++) {
-            bool same = ends_with(own_env[m].name, "_") ? starts_with(name, own_env[m].name)
-                                                        : streq(name, own_env[m].name);
-
-            if (same)
-                return fail(l, node_at(l, NULL, "env")->items + k, err,
-                            "env.%s is set by atoll: %s", name, own_env[m].instead);
-        }
+        if (why)
+            return fail(l, n, err, "env.%s is set by atoll: %s", e->name, why);
+        if (check_env_value(l, e, n, err) < 0)
+            return -ERR_CONFIG;
     }
     return 0;
 }

@@ -90,5 +90,6 @@ void island_template(const IslandTemplate *t, Buf *out)
         buf_str(out, "# media: {cloud: ...}\n");
     }
     comment(out, "env", "");
-    buf_str(out, "# env: {SMTP_SERVER: mail.example, SMTP_PASSWORD: {secret: smtp_password}}\n");
+    buf_str(out,
+            "# env: {SMTP_SERVER: mail.example, SMTP_FROM_ADDRESS: notifications@mail.example}\n");
 }

@@ -361,7 +361,7 @@ static void check_fog(Run *r)
         line(r, "fog", MEDIA_SKIPPED, xstrdup("its script is not installed"), NULL);
         return;
     }
-    _cleanup_(strlist_clear) StrList env = {0};
+    _cleanup_(strlist_wipe) StrList env = {0};
     strlist_add(&env, "PATH=/usr/local/bin:/usr/bin:/bin");
     strlist_add(&env, "LANG=C.UTF-8");
     strlist_addf(&env, "SWIFT_AUTH_URL=%s", s->auth_url);
@@ -384,8 +384,6 @@ static void check_fog(Run *r)
     int e = child_run(&spec, (Str){0}, 30 * SECOND, &out, &status, &err);
     Str first = {0}, rest = buf_as_str(&out);
     (void)str_next(&rest, '\n', &first);
-    for (size_t i = 0; i < env.len; i++)
-        memset(env.items[i], 0, strlen(env.items[i]));
     if (e == -ERR_NOT_FOUND || (e == 0 && WEXITSTATUS(status) == 77))
         line(r, "fog", MEDIA_SKIPPED, xstrdup("ruby with fog-openstack is not on this machine"),
              NULL);

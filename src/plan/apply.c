@@ -4,6 +4,8 @@
 #define WAIT_DEFAULT (10 * MINUTE)
 /* A step that the service accepted so often without effect won't have one. */
 #define DONE_MAX 5
+/* Emptying is many steps of some thousand objects; counters that lag must not make it endless. */
+#define EMPTY_MAX 200
 
 bool run_stopped(const Run *r)
 {
@@ -101,7 +103,7 @@ static size_t pick(Run *r, const Next *next, Doing *doing, unsigned *ret_pending
         if (t->failed)
             continue;
         doing[n] = (Doing){.step = s};
-        if (t->done >= DONE_MAX && s->verb != KIND_EMPTY) {
+        if (t->done >= (s->verb == KIND_EMPTY ? EMPTY_MAX : DONE_MAX)) {
             (void)err_set(&doing[n].err, ERR_CONFLICT,
                           "the service took it %d times, and nothing changed (%s)", t->done,
                           s->reason);
@@ -271,6 +273,22 @@ static void run_clear(Run *r)
     err_clear(&r->first);
 }
 
+/* What ended a run that had done something already is, for whoever started it, "partly done". */
+static int partly(const Run *r, int k, Err *err)
+{
+    static const int own_codes[] = {ERR_HELD,        ERR_CHANGED, ERR_AMBIGUOUS,
+                                    ERR_INTERRUPTED, ERR_HEALTH,  ERR_PARTIAL};
+
+    for (size_t i = 0; i < ARRAY_LEN(own_codes); i++) {
+        if (k == -own_codes[i])
+            return k;
+    }
+    if (k == 0 || !r->done)
+        return k;
+    err->kind = ERR_PARTIAL;
+    return err_hint(err, "what was done stays; a rerun goes on from there");
+}
+
 int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const Goal *g,
                const Steps *plan, World *w, Err *err)
 {
@@ -287,7 +305,7 @@ int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const 
         /* The world of the plan is as old as the person's answer. */
         k = run_look(&r, KIND_ALL, err);
         if (k == 0)
-            k = loop(&r, err);
+            k = partly(&r, loop(&r, err), err);
         driver->lease_drop(d);
     }
     run_clear(&r);

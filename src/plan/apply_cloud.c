@@ -179,6 +179,7 @@ static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err
                                   .server = s->key,
                                   .nonce = json_str_or(have->attrs, "boot", ""),
                                   .number = json_int(have->attrs, "sent", 0) + 1,
+                                  .expect_key = json_str(have->attrs, "sent_key"),
                                   .spec = spec,
                                   .now = time_now()},
                      d->vault, err);

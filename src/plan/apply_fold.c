@@ -115,6 +115,12 @@ static void later(Run *r, Doing *d)
     t->not_before = mono + MIN(5 * SECOND, MAX(SECOND / 2, mono - t->later_since));
     if (mono - t->later_since > LATER_MAX)
         run_fail(r, d);
+    else
+        run_event(r, (ApplyEvent){.what = APPLY_WAIT,
+                                  .kind = d->step->kind,
+                                  .key = d->step->key,
+                                  .words = d->err.text ? d->err.text : "not accepted yet",
+                                  .took_ms = mono - t->later_since});
 }
 
 /* An ambiguous create is never simply repeated: four lists over 15 s, the first at once; what is

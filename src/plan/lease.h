@@ -17,7 +17,7 @@ typedef struct Lease {
                         POST, since its last request may still land */
 } Lease;
 
-#define LEASE_LIFE (2 * MINUTE)
+#define LEASE_LIFE (10 * MINUTE)
 
 /* ERR_HELD with who holds it and until when. */
 int lease_take(const Clouds *c, const char *holder, Msec now, Lease *ret, Err *err) _must_check_;

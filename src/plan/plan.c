@@ -95,8 +95,18 @@ static int ambiguous(const Resource *kept, const Resource *other, Err *err)
     return err_hint(err, "look at both, delete the one that is not needed, then run this again");
 }
 
-/* Marks all but one of those with the same identity. The younger ones of this very run that nothing
- * hangs on go; about others a person has to decide. */
+/* A second one that may go: younger, nothing hangs on it, and no data or address is lost with it
+ * unless this very run made it. */
+static bool may_go(const Turn *t, const Resource *other)
+{
+    bool of_this_run = t->g->run_started && other->created_at >= t->g->run_started;
+
+    return !other->used && other->created_at &&
+           (of_this_run || !island_protects(other->kind, other->key));
+}
+
+/* Marks all but one of those with the same identity. About those that may not go a person has to
+ * decide. */
 static int find_duplicates(Turn *t, Err *err)
 {
     const ResourceVec *v = &t->w->items;
@@ -112,13 +122,11 @@ static int find_duplicates(Turn *t, Err *err)
             if (a->kind != b->kind || a->generation != b->generation || t->skip[k] ||
                 !streq(a->key, b->key))
                 continue;
-            if (!t->g->destroy && (other->used || !t->g->run_started || !other->created_at ||
-                                   other->created_at < t->g->run_started))
+            if (!t->g->destroy && !may_go(t, other))
                 return ambiguous(kept, other, err);
             t->skip[a_stays ? k : i] = true;
             if (!t->g->destroy && turn_wanted(t, kept))
-                turn_step(t, KIND_DELETE, other, NULL,
-                          "a second one, made by this run and not in use");
+                turn_step(t, KIND_DELETE, other, NULL, "a second one, younger and not in use");
         }
     }
     return 0;
@@ -215,9 +223,12 @@ int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err)
             plan_settle(&paper);
     }
     world_clear(&paper);
-    if (r == 0 && turn == TURNS_MAX)
+    if (r == 0 && turn == TURNS_MAX) {
+        const Step *last = steps.len ? vec_last(&steps) : NULL;
+
         r = err_set(err, ERR_BUG, "the plan does not end: %s %s comes back again and again",
-                    resource_row(vec_last(&steps)->kind)->word, vec_last(&steps)->key);
+                    last ? resource_row(last->kind)->word : "a wait", last ? last->key : "");
+    }
     if (r < 0)
         steps_clear(&steps);
     else

@@ -76,6 +76,9 @@ bool plan_has(const Steps *plan, const Step *s);
 void plan_line(const Goal *g, const Step *s, Buf *out);
 /* "create server web.0 (not there)", inside a sentence; to be freed. */
 char *plan_words_new(const Step *s);
+/* "2 things are still under way, the first: host web.0 is silent (for 12 min)"; nothing if there
+ * are no waits. */
+void plan_under_way(const Next *n, Msec now, Buf *out);
 /* "! server web.0   flavor is big, ...": what no step can put right. */
 void plan_stuck_line(const Stuck *s, Buf *out);
 json_t *plan_step_json_new(const Goal *g, const Step *s);

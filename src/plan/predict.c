@@ -140,7 +140,9 @@ static void send(const Goal *g, World *w, Resource *host)
     json_object_set_new(host->attrs, "sent", json_integer(number));
     json_object_set_new(host->attrs, "seen", json_integer(number));
     set_text(host->attrs, "sent_spec", hash);
+    json_object_set_new(host->attrs, "sent_until", json_integer(INT64_MAX)); /* as new as can be */
     set_text(host->attrs, "state", "healthy");
+    json_object_set_new(host->attrs, "state_since", json_integer(0));
 }
 
 static void unrule(Resource *group, const char *rule)
@@ -221,6 +223,7 @@ static void host_settle(Resource *host)
     json_object_set(host->attrs, "seen", json_object_get(host->attrs, "sent"));
     if (json_int(host->attrs, "sent", 0))
         set_text(host->attrs, "state", "healthy");
+    json_object_set_new(host->attrs, "state_since", json_integer(0)); /* no longer silent */
 }
 
 /* The transitions are those that the kinds' rows call waiting or leaving. */
@@ -245,8 +248,11 @@ static bool settle_one(World *w, Resource *r)
         if (host)
             set_text(host->attrs, "server_status", "ACTIVE");
     }
-    if (r->kind == RESOURCE_HOST && !streq(json_str(r->attrs, "state"), "failed") &&
-        !streq(json_str(r->attrs, "state"), "refused"))
+    /* What failed stays failed, but only as the answer to the newest bundle. */
+    bool answered = json_int(r->attrs, "seen", 0) >= json_int(r->attrs, "sent", 0);
+    bool failed = streq(json_str(r->attrs, "state"), "failed") ||
+                  streq(json_str(r->attrs, "state"), "refused");
+    if (r->kind == RESOURCE_HOST && !(answered && failed))
         host_settle(r);
     return false;
 }

@@ -56,6 +56,21 @@ void plan_stuck_line(const Stuck *s, Buf *out)
     buf_str(out, s->why);
 }
 
+void plan_under_way(const Next *n, Msec now, Buf *out)
+{
+    const Wait *w = n->waits.items;
+    char span[TIME_TEXT_MAX];
+
+    if (n->waits.len == 0)
+        return;
+    buf_printf(out, "%zu %s still under way%s: %s %s is %s", n->waits.len,
+               n->waits.len == 1 ? "thing is" : "things are",
+               n->waits.len == 1 ? "" : ", the first", resource_row(w->kind)->word, w->key,
+               w->what);
+    if (w->since > 0 && w->since < now)
+        buf_printf(out, " (for %s)", time_span(now - w->since, span));
+}
+
 char *plan_words_new(const Step *s)
 {
     const char *word = verbs[s->verb].word[0] ? verbs[s->verb].word : verbs[s->verb].verb;

@@ -146,6 +146,17 @@ static void wipe_overwrites(void **state)
     freed_mark = 0;
     assert_int_equal(freed_unwiped, 0);
 
+    bytes[sizeof bytes - 1] = '\0';
+    StrList list = {0};
+    for (int i = 0; i < 50; i++)
+        strlist_add(&list, bytes);
+    freed_mark = 'S';
+    strlist_wipe(&list);
+    freed_mark = 0;
+    assert_int_equal(freed_unwiped, 0);
+    assert_int_equal(list.len, 0);
+    strlist_wipe(&list);
+
     Buf zeroed = {0}; /* as a part of a struct that was never filled */
     buf_clear(&zeroed);
     buf_wipe(&zeroed);

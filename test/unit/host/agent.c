@@ -358,6 +358,36 @@ static void refused_bundles_change_nothing(void **state)
     assert_true(redis_answers(p));
 }
 
+/* As on a full disk: the bundle is run, once, and the next one is looked for. */
+static void a_bundle_that_cannot_be_kept_is_taken_once(void **state)
+{
+    Place *p = *state;
+    if (!redis_installed())
+        skip();
+    _cleanup_free_ char *in_the_way = path_join(p->folder, "var/lib/atoll/bundle/x");
+    _cleanup_free_ char *log_path = path_join(p->folder, "agent.log");
+    _cleanup_(buf_clear) Buf log = BUF_INIT(BUF_MAX_BODY);
+    assert_int_equal(file_mkdirs(in_the_way, 0711, NULL), 0);
+
+    start_agent(p);
+    read_hello(p);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    free(until_there("/out/00000001-healthy"));
+    send_bundle(p, "redis", 2, 2, NULL, "out");
+    free(until_there("/out/00000002-healthy"));
+    /* A bundle of another server: what is refused is passed over too. */
+    _cleanup_free_ char *last = path_join(p->folder, "var/lib/atoll/last/x");
+    assert_int_equal(file_mkdirs(last, 0700, NULL), 0);
+    store_put("/in/00000003", "rubbish", NULL);
+    free(until_there("/out/00000003-refused"));
+    send_bundle(p, "redis", 4, 4, NULL, "out");
+    free(until_there("/out/00000004-healthy"));
+    assert_int_equal(file_read(log_path, &log, NULL), 0);
+    const char *taken = strstr(log.p, "bundle 1 is taken");
+    assert_non_null(taken);
+    assert_null(strstr(taken + 1, "bundle 1 is taken"));
+}
+
 static void it_survives_a_power_cut_without_a_network(void **state)
 {
     Place *p = *state;
@@ -440,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(first_boot_to_healthy),
         TEST(refused_bundles_change_nothing),
+        TEST(a_bundle_that_cannot_be_kept_is_taken_once),
         TEST(it_survives_a_power_cut_without_a_network),
         TEST(the_key_is_kept),
         TEST(two_agents_do_not_share_a_root),

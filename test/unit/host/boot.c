@@ -284,6 +284,17 @@ static void a_network_that_never_comes_ends_it(void **state)
     assert_false(file_exists(program));
 }
 
+static void mark_of(const KeyPair *host, char ret[static 17])
+{
+    _cleanup_(buf_clear) Buf raw = BUF_INIT(BUF_MAX_LINE), hex = BUF_INIT(BUF_MAX_LINE);
+
+    assert_true(crypt_unbase64(&raw, str_of(host->public_b64)));
+    assert_int_equal(raw.len, CRYPT_KEY_BYTES);
+    crypt_hash(CRYPT_SHA256, buf_as_str(&raw), &hex);
+    memcpy(ret, hex.p, 16);
+    ret[16] = '\0';
+}
+
 static void a_bundle_is_sent_to_who_said_hello(void **state)
 {
     Place *p = *state;
@@ -296,7 +307,7 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     _cleanup_(err_clear) Err err = {0};
     SendInput in = {
         .island = "reef", .server = "web.0", .nonce = NONCE, .number = 2, .spec = spec, .now = NOW};
-    char hash[17];
+    char hash[17], mark[17];
     crypt_box_keys(&host);
     assert_int_equal(vault_sign_keys(p->vault, &sign, NULL), 0);
 
@@ -308,7 +319,10 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     FakeObject *o = fake_find("reef-mail/web.0/" NONCE "/in/00000002");
     assert_non_null(o);
     host_spec_hash(spec, hash);
-    _cleanup_free_ char *type = xasprintf("application/vnd.atoll.bundle; spec=%s", hash);
+    mark_of(&host, mark);
+    _cleanup_free_ char *type =
+        xasprintf("application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s", hash,
+                  (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark);
     assert_string_equal(o->type, type);
     assert_int_equal(o->delete_after_s, 0);
     assert_int_equal(bundle_open(buf_as_str(&o->body), sign.public_b64, &host,
@@ -337,6 +351,41 @@ static void nothing_is_sent_to_a_stranger(void **state)
     assert_null(fake_find("reef-mail/web.0/" NONCE "/in/00000001"));
 }
 
+/* K is on the metadata address: who has read it can write a hello that is good but for its key. */
+static void a_second_bundle_goes_to_the_same_key(void **state)
+{
+    Place *p = *state;
+    _cleanup_secret_ Secret *k = k_of(p);
+    _cleanup_(keypair_clear) KeyPair host = {0}, thief = {0};
+    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE), forged = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_json_ json_t *spec =
+        json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
+    _cleanup_(err_clear) Err err = {0};
+    char mark[17];
+    SendInput in = {.island = "reef",
+                    .server = "web.0",
+                    .nonce = NONCE,
+                    .number = 2,
+                    .expect_key = mark,
+                    .spec = spec,
+                    .now = NOW};
+    crypt_box_keys(&host);
+    crypt_box_keys(&thief);
+    mark_of(&host, mark);
+
+    boot_hello_make(k, "web.0", NONCE, thief.public_b64, &forged);
+    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&forged));
+    assert_int_equal(boot_send(&in, p->vault, &err), -ERR_DENIED);
+    assert_non_null(strstr(err.text, "another key"));
+    assert_non_null(strstr(err.hint, "delete the server"));
+    assert_null(fake_find("reef-mail/web.0/" NONCE "/in/00000002"));
+
+    boot_hello_make(k, "web.0", NONCE, host.public_b64, &hello);
+    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&hello));
+    assert_int_equal(boot_send(&in, p->vault, NULL), 0);
+    assert_non_null(fake_find("reef-mail/web.0/" NONCE "/in/00000002"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_network_that_never_comes_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bundle_is_sent_to_who_said_hello, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_sent_to_a_stranger, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_second_bundle_goes_to_the_same_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 #include "host/env.h"
+#include "island/env_rules.h"
 
 #include <setjmp.h>
 
@@ -247,6 +248,44 @@ static void own_variables_that_are_fine(void **state)
     }
 }
 
+/* The table of what is refused knows all that atoll sets; else the file's check would let through
+ * what the host refuses. And the vault has each secret that a file may name. */
+static void what_atoll_sets_is_in_the_table(void **state)
+{
+    (void)state;
+    static const char *const roles[] = {"web", "worker"};
+    static const char *const secrets[] = {
+        "db_password",           "redis_password",
+        "media_password",        "secret_key_base",
+        "vapid_private",         "vapid_public",
+        "active_record_primary", "active_record_deterministic",
+        "active_record_salt",
+    };
+    _cleanup_(vault_drop) Vault *v = vault_of_web(), *generated = vault_new();
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        _cleanup_json_ json_t *spec = spec_of_web();
+        _cleanup_(strlist_clear) StrList l = {0};
+        json_object_del(spec, "env");
+        json_object_del(spec, "env_secrets");
+        assert_int_equal(env_role(spec, v, roles[i], &l, NULL), 0);
+        for (size_t k = 0; k < l.len; k++) {
+            _cleanup_free_ char *name = xstrndup(l.items[k], strcspn(l.items[k], "="));
+            if (!env_rule_why(name))
+                fail_msg("%s is set by atoll, and a file may set it too", name);
+        }
+    }
+    vault_generate(generated);
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        assert_true(env_secret_made(secrets[i]));
+        assert_non_null(vault_secret(generated, secrets[i]));
+    }
+    assert_false(env_secret_made("master"));
+    assert_false(env_secret_made("sign_secret"));
+    assert_false(env_secret_made("smtp_password"));
+    assert_null(env_rule_why("SMTP_SERVER"));
+    assert_null(env_rule_why("PORTS"));
+}
+
 /* A secret's value is never in a message. */
 static void a_bad_secret_is_named_and_not_shown(void **state)
 {
@@ -297,6 +336,7 @@ int main(void)
         cmocka_unit_test(media_that_cannot_work_are_refused),
         cmocka_unit_test(the_whole_of_web),
         cmocka_unit_test(a_worker_has_no_port_and_no_pool),
+        cmocka_unit_test(what_atoll_sets_is_in_the_table),
         cmocka_unit_test(own_variables_that_break_it_are_refused),
         cmocka_unit_test(own_variables_that_are_fine),
         cmocka_unit_test(a_bad_secret_is_named_and_not_shown),

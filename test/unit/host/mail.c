@@ -168,6 +168,54 @@ static void content_types_without_a_spec(void **state)
     }
 }
 
+/* As it was put, and as real Swift lists it: without the spaces. */
+static void a_content_type_says_when_and_to_whom(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *key;
+        Msec until;
+    } rows[] = {
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC "; until=1764000000; key=" OTHER, OTHER, 1764000000000},
+        {MAIL_BUNDLE_TYPE ";spec=" SPEC ";until=1764000000;key=" OTHER, OTHER, 1764000000000},
+        {MAIL_BUNDLE_TYPE "; key=" OTHER "; spec=" SPEC, OTHER, 0},
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC "; until=soon; key=ff", "", 0},
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC "; until=; key=", "", 0},
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC "; until=99999999999999999999", "", 0},
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC "; until=-1", "", 0},
+        {MAIL_BUNDLE_TYPE "; spec=" SPEC, "", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_(world_clear) World w = {0};
+        _cleanup_json_ json_t *l = json_array();
+        add_server(&w, "web.0", NONCE);
+        add_object(l, "web.0/" NONCE "/in/00000001", rows[i].type, "");
+        mail_read(l, &w);
+        const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+        assert_string_equal(json_str(host->attrs, "sent_spec"), SPEC);
+        assert_string_equal(json_str(host->attrs, "sent_key"), rows[i].key);
+        assert_int_equal(json_int(host->attrs, "sent_until", -1), rows[i].until);
+    }
+}
+
+static void a_host_without_news_is_silent(void **state)
+{
+    (void)state;
+    _cleanup_(world_clear) World w = {0};
+    _cleanup_json_ json_t *l = json_array();
+    Msec at;
+    add_server(&w, "web.0", NONCE);
+    add_server(&w, "db.0", OTHER); /* it has not reported yet */
+    add_object(l, "web.0/" NONCE "/out/00000001-healthy", "", "2026-11-24T10:00:00.000000");
+    mail_read(l, &w);
+    assert_true(time_parse("2026-11-24T10:00:00Z", &at));
+    const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+    assert_false(mail_silent(host, at - MINUTE));
+    assert_false(mail_silent(host, at + 5 * MINUTE));
+    assert_true(mail_silent(host, at + 5 * MINUTE + 1));
+    assert_false(mail_silent(world_find(&w, RESOURCE_HOST, "db.0", 1), at + DAY));
+}
+
 static void every_server_gets_a_host(void **state)
 {
     (void)state;
@@ -193,6 +241,8 @@ int main(void)
         cmocka_unit_test(a_later_failure_wins_over_an_older_health),
         cmocka_unit_test(strange_names_and_other_boots_are_ignored),
         cmocka_unit_test(content_types_without_a_spec),
+        cmocka_unit_test(a_content_type_says_when_and_to_whom),
+        cmocka_unit_test(a_host_without_news_is_silent),
         cmocka_unit_test(every_server_gets_a_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* From a spec to services: what is run, with what, and that secrets are where they may be. */
 #include "host/role_services.h"
 
+#include <pwd.h>
 #include <setjmp.h>
 
 #include <cmocka.h>
@@ -167,7 +168,8 @@ static void postgres_is_closed_but_for_mastodon(void **state)
     assert_string_equal(init->skip_path, "/r/vol/postgres/pgdata/PG_VERSION");
 }
 
-static void a_deep_root_gets_a_short_socket_folder(void **state)
+/* And leaves nothing outside of it. */
+static void a_deep_root_gets_a_socket_without_a_file(void **state)
 {
     Place *p = *state;
     char deep[200];
@@ -180,7 +182,9 @@ static void a_deep_root_gets_a_short_socket_folder(void **state)
 
     assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
     const Service *s = find(&l, "postgres");
-    assert_true(starts_with(s->health_path, "/tmp/atoll-"));
+    assert_true(starts_with(s->health_path, "@atoll-"));
+    for (size_t i = 0; i < s->dirs.len; i++)
+        assert_true(starts_with(s->dirs.items[i].path, deep));
     assert_true(strlen(s->health_path) + strlen("/.s.PGSQL.5432") <= 107);
 }
 
@@ -323,6 +327,32 @@ static void what_is_not_built_is_refused_in_words(void **state)
     assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), -ERR_CONFIG);
 }
 
+/* Who unpacks a package below a root, as on pocket, has none of its users. */
+static void a_real_server_has_the_users_of_its_roles(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        const char *roles, *user;
+    } rows[] = {{"web", "mastodon"}, {"redis", "redis"}, {"postgres", "postgres"}};
+    p->paths.as_root = true;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_new(rows[i].roles);
+        _cleanup_(services_clear) Services below = {0}, l = {0};
+        _cleanup_(err_clear) Err err = {0};
+        bool there = getpwnam(rows[i].user) != NULL;
+        p->paths.root = "/r";
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &below, NULL), 0);
+        assert_string_equal(below.items[0].user, there ? rows[i].user : "nobody");
+        p->paths.root = "";
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, &err),
+                         there ? 0 : -ERR_CONFIG);
+        if (there)
+            assert_string_equal(l.items[0].user, rows[i].user);
+        else
+            assert_non_null(strstr(err.text, rows[i].user));
+    }
+}
+
 static void the_same_spec_gives_the_same_services(void **state)
 {
     Place *p = *state;
@@ -345,13 +375,14 @@ int main(void)
         TEST(each_role_has_its_services),
         TEST(secrets_are_in_no_argv_and_no_open_file),
         TEST(postgres_is_closed_but_for_mastodon),
-        TEST(a_deep_root_gets_a_short_socket_folder),
+        TEST(a_deep_root_gets_a_socket_without_a_file),
         TEST(redis_keeps_its_queues),
         TEST(the_edge_sends_to_every_web_server),
         TEST(only_one_process_schedules),
         TEST(only_the_preparing_server_waits_for_prepare),
         TEST(a_worker_is_stopped_carefully),
         TEST(what_is_not_built_is_refused_in_words),
+        TEST(a_real_server_has_the_users_of_its_roles),
         TEST(the_same_spec_gives_the_same_services),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

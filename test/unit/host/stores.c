@@ -98,6 +98,36 @@ static void postgres_has_a_database_for_mastodon(void **state)
     host_paths_clear(&p);
 }
 
+/* Where a socket's path would be too long PostgreSQL has one without a file: what is below the root
+ * is all there is of a server. */
+static void postgres_in_a_deep_root(void **state)
+{
+    Turns *t = *state;
+    _cleanup_(vault_drop) Vault *v = vault_of_stores();
+    _cleanup_free_ char *deep = xasprintf("%s/%0100d", t->folder, 0), *data = NULL;
+    HostPaths p;
+    assert_int_equal(host_paths_find(deep, &p, NULL), 0);
+    if (!p.pg_bin) {
+        host_paths_clear(&p);
+        skip();
+    }
+    data = path_join(deep, "srv/atoll");
+    p.address = address;
+    p.data = data;
+    PgTarget as_mastodon = {.host = address,
+                            .port = 5432,
+                            .user = "mastodon",
+                            .database = "mastodon_production",
+                            .password = vault_secret(v, "db_password")};
+
+    assert_int_equal(file_mkdirs(deep, 0711, NULL), 0);
+    set_roles(t, &p, v, "postgres");
+    until_state(t, "postgres", SERVICE_HEALTHY);
+    assert_int_equal(pg_run(&as_mastodon, (const char *const[]){"SELECT 1", NULL}, NULL), 0);
+    stop_all(t);
+    host_paths_clear(&p);
+}
+
 static void redis_answers_only_with_its_password(void **state)
 {
     Turns *t = *state;
@@ -346,11 +376,9 @@ int main(void)
     snprintf(address, sizeof address, "127.%d.%d.10", 64 + getpid() % 64, getpid() / 64 % 256);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(postgres_has_a_database_for_mastodon),
-        TEST(redis_answers_only_with_its_password),
-        TEST(a_worker_is_drained_before_it_is_ended),
-        TEST(the_edge_passes_requests_on),
-        TEST(an_island_on_one_server),
+        TEST(postgres_has_a_database_for_mastodon), TEST(postgres_in_a_deep_root),
+        TEST(redis_answers_only_with_its_password), TEST(a_worker_is_drained_before_it_is_ended),
+        TEST(the_edge_passes_requests_on),          TEST(an_island_on_one_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

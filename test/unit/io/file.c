@@ -283,6 +283,39 @@ static void test_paths(void **state)
     assert_string_equal(home_config, "/home/ann/.config/atoll");
     unsetenv("HOME");
     assert_null(path_config());
+
+    static const char *const folders[][2] = {
+        {"/a/b", "/a"}, {"b", "."}, {"/b", "/"}, {"a/b/c", "a/b"}};
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        _cleanup_free_ char *folder = path_folder(folders[i][0]);
+        assert_string_equal(folder, folders[i][1]);
+    }
+}
+
+/* As another user, and never by its name: who owns the folder cannot make the file root's way to
+ * another one. */
+static void test_write_as(void **state)
+{
+    Place *p = *state;
+    struct stat st;
+    assert_int_equal(file_write_as(p->path, STR_LIT("one"), 0640, (uid_t)-1, (gid_t)-1, NULL), 0);
+    assert_int_equal(stat(p->path, &st), 0);
+    assert_int_equal(st.st_uid, geteuid());
+    if (geteuid() != 0)
+        skip();
+    _cleanup_free_ char *other = path_join(p->folder, "other");
+    assert_int_equal(file_write(other, STR_LIT("root's"), 0600, NULL), 0);
+    assert_int_equal(unlink(p->path), 0);
+    assert_int_equal(symlink(other, p->path), 0);
+    assert_int_equal(file_write_as(p->path, STR_LIT("two"), 04640, 65534, 65533, NULL), 0);
+    assert_int_equal(lstat(p->path, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(st.st_mode & 07777, 04640);
+    assert_int_equal(st.st_uid, 65534);
+    assert_int_equal(st.st_gid, 65533);
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_content(other, "root's");
 }
 
 #define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -290,17 +323,12 @@ static void test_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(test_read),
-        IN_FOLDER(test_write),
-        IN_FOLDER(test_write_full),
-        IN_FOLDER(test_write_enospc),
-        IN_FOLDER(test_create),
-        IN_FOLDER(test_rename),
-        IN_FOLDER(test_folders),
-        IN_FOLDER(test_remove_tree),
-        IN_FOLDER(test_remove_tree_mount),
-        IN_FOLDER(test_lock),
-        cmocka_unit_test(test_paths),
+        IN_FOLDER(test_read),         IN_FOLDER(test_write),
+        IN_FOLDER(test_write_as),     IN_FOLDER(test_write_full),
+        IN_FOLDER(test_write_enospc), IN_FOLDER(test_create),
+        IN_FOLDER(test_rename),       IN_FOLDER(test_folders),
+        IN_FOLDER(test_remove_tree),  IN_FOLDER(test_remove_tree_mount),
+        IN_FOLDER(test_lock),         cmocka_unit_test(test_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

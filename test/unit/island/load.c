@@ -71,7 +71,7 @@ static void everything(void **state)
         "'https://m.example'}\n"
         "env:\n"
         "  SMTP_SERVER: mail.example\n"
-        "  SMTP_PASSWORD: {secret: smtp_password}\n"
+        "  OTP_SECRET: {secret: secret_key_base}\n"
         "  SINGLE_USER_MODE: yes\n"
         "ssh_keys: ['ssh-ed25519 AAAA jo']\n";
 
@@ -98,7 +98,7 @@ static void everything(void **state)
     assert_int_equal(i.env.len, 3);
     assert_string_equal(i.env.items[0].value, "mail.example");
     assert_null(i.env.items[0].secret);
-    assert_string_equal(i.env.items[1].secret, "smtp_password");
+    assert_string_equal(i.env.items[1].secret, "secret_key_base");
     assert_null(i.env.items[1].value);
     /* Text as it stands, not YAML's idea of a boolean. */
     assert_string_equal(i.env.items[2].value, "yes");
@@ -310,7 +310,9 @@ static const struct {
     {"servers:", "env: {LOCAL_DOMAIN: x}\nservers:",
      "reef.yaml:5:7: env.LOCAL_DOMAIN is set by atoll: it is `domain`", NULL},
     {"servers:", "env: {A: b, SWIFT_TENANT: x}\nservers:",
-     "reef.yaml:5:13: env.SWIFT_TENANT is set by atoll: media are `media`", NULL},
+     "reef.yaml:5:13: env.SWIFT_TENANT is set by atoll: even an empty one makes the "
+     "client speak Keystone v2",
+     NULL},
     {"servers:", "env: {lower: x}\nservers:",
      "reef.yaml:5:7: \"lower\" can't be the name of a variable",
      "allowed: A-Z, 0-9 and _, a letter first"},
@@ -318,6 +320,21 @@ static const struct {
      "reef.yaml:5:10: env.A is a list; it must be a value, or {secret: name}", NULL},
     {"servers:", "env: {A: {secret: Not-It}}\nservers:",
      "reef.yaml:5:19: \"Not-It\" can't be the name of a secret", "allowed: a-z, 0-9 and _"},
+    {"servers:", "env: {A: b, SELF_DESTRUCT: x}\nservers:",
+     "reef.yaml:5:13: env.SELF_DESTRUCT is set by atoll: it deletes the instance", NULL},
+    {"servers:", "env: {A: b, C: it is}\nservers:",
+     "reef.yaml:5:16: the value of env.C has a space, a quote, '#', '$' or a backslash in it",
+     "dotenv and Docker read such values differently"},
+    {"servers:", "env: {A: $HOME}\nservers:",
+     "reef.yaml:5:10: the value of env.A has a space, a quote, '#', '$' or a backslash in it",
+     "dotenv and Docker read such values differently"},
+    {"servers:", "env: {SMTP_PASSWORD: {secret: smtp_password}}\nservers:",
+     "reef.yaml:5:31: env.SMTP_PASSWORD: putting a secret of your own into the vault "
+     "(smtp_password) is not built yet",
+     "take the variable out"},
+    {"servers:", "env: {A: {secret: master}}\nservers:",
+     "reef.yaml:5:19: env.A: putting a secret of your own into the vault (master) is not built yet",
+     "take the variable out"},
     {"servers:", "ssh_keys: ['-----BEGIN OPENSSH PRIVATE KEY-----']\nservers:",
      "reef.yaml:5:12: this is a private key: give the public one, and make a new pair", NULL},
     {"servers:", "ssh_keys: [jo]\nservers:",

@@ -13,7 +13,7 @@ static const char two_tiers[] =
     "servers:\n"
     "  web: {flavor: small, roles: [edge, web, worker], processes: {worker: 2}}\n"
     "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n"
-    "env: {SMTP_SERVER: mail.example, SMTP_PASSWORD: {secret: smtp_password}}\n";
+    "env: {SMTP_SERVER: mail.example, OTP_SECRET: {secret: secret_key_base}}\n";
 
 static const char facts_text[] =
     "{\"external\": {\"wan\": \"net-1\"}, \"flavors\": {\"small\": {}, \"big\": {}},"
@@ -91,7 +91,7 @@ static const char *const golden[] = {
     "\"volumes\":[]}",
     "host web.0 "
     "{\"domain\":\"reef.example\",\"env\":{\"SMTP_SERVER\":\"mail.example\"},\"env_secrets\":{"
-    "\"SMTP_PASSWORD\":\"smtp_password\"},\"island\":\"reef\",\"listen\":{\"certificate\":\"\","
+    "\"OTP_SECRET\":\"secret_key_base\"},\"island\":\"reef\",\"listen\":{\"certificate\":\"\","
     "\"http\":80,\"https\":0,\"key\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\","
     "\"user\":\"media\"},\"peers\":{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"],\"stream\":[],"
     "\"web\":[\"web.0\"]},\"prepare\":true,\"processes\":{\"web\":1,\"worker\":2},\"queues\":[],"

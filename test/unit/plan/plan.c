@@ -170,6 +170,17 @@ static const struct {
      "again to have it made anew (volumes stay)"},
     {RESOURCE_HOST, "web.0", "sent", "0", "send host web.0"},
     {RESOURCE_HOST, "web.0", "sent_spec", "\"0123456789abcdef\"", "send host web.0"},
+    /* Its mailbox addresses: 4 days are more than half of their life, 2 are not. */
+    {RESOURCE_HOST, "web.0", "sent_until", "1765900800000", ""},
+    {RESOURCE_HOST, "web.0", "sent_until", "1764172800000", "send host web.0"},
+    {RESOURCE_HOST, "web.0", "sent_until", "0", "send host web.0"},
+    {RESOURCE_HOST, "web.0", "sent_until", "1763827200000",
+     "stuck host web.0: its mailbox addresses ended 2 days ago, so it can't be told anything any "
+     "more; delete server reef-web-0 in the cloud and apply again to have it made anew (volumes "
+     "stay)"},
+    /* Its newest report: 5 minutes are not silence, 12 are. */
+    {RESOURCE_HOST, "web.0", "state_since", "1763999700000", ""},
+    {RESOURCE_HOST, "web.0", "state_since", "1763999280000", "wait host web.0: silent"},
     {RESOURCE_HOST, "web.0", "seen", "0", "wait host web.0: taking its settings"},
     {RESOURCE_HOST, "web.0", "state", "\"starting\"", "wait host web.0: starting services"},
     {RESOURCE_HOST, "web.0", "state", "\"\"", "wait host web.0: starting services"},
@@ -235,6 +246,67 @@ static void words_and_deadlines(void **state)
     paper_next(&g, &w, &failed);
     assert_int_equal(failed.stucks.items[0].err_kind, ERR_HEALTH);
     assert_string_equal(failed.stucks.items[0].report, "web.0/n/out/00000001-failed");
+}
+
+/* What makes a host deaf is put right by a plan that ends, and its words say what it is for. */
+static void addresses_that_end(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(steps_clear) Steps steps = {0}, none = {0};
+
+    (void)state;
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_until", json_integer(NOW + 2 * DAY));
+    /* Silent, but not deaf yet: it is told all the same. */
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - HOUR));
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+    assert_int_equal(steps.len, 1);
+    assert_int_equal(steps.items[0].verb, KIND_SEND);
+    assert_string_equal(steps.items[0].reason, "its mailbox addresses end in 2 days");
+    assert_int_equal(steps.items[0].downtime_s, 0);
+    plan_predict(&g, &w, &steps.items[0]);
+    assert_int_equal(plan_make(&g, &w, NOW, &none, NULL), 0);
+    assert_int_equal(none.len, 0);
+    assert_next(&g, &w, "");
+}
+
+/* A failure that was reported stays one; but who is sent something new and says nothing is silent.
+ */
+static void silent_and_failed(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - HOUR));
+    assert_next(&g, &w, "stuck host web.0: its services did not become healthy");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "seen", json_integer(0));
+    assert_next(&g, &w, "wait host web.0: silent");
+}
+
+static void what_is_under_way(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(next_clear) Next calm = {0}, one = {0}, two = {0};
+    _cleanup_(buf_clear) Buf none = BUF_INIT(BUF_MAX_LINE), a = BUF_INIT(BUF_MAX_LINE),
+                             b = BUF_INIT(BUF_MAX_LINE);
+
+    (void)state;
+    paper_next(&g, &w, &calm);
+    plan_under_way(&calm, NOW, &none);
+    assert_string_equal(none.p, "");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("starting"));
+    paper_next(&g, &w, &one);
+    plan_under_way(&one, NOW, &a);
+    assert_string_equal(a.p, "1 thing is still under way: host web.0 is starting services");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - 12 * MINUTE));
+    paper_attr(&w, RESOURCE_HOST, "db.0", "state", json_string("starting"));
+    paper_next(&g, &w, &two);
+    plan_under_way(&two, NOW, &b);
+    assert_string_equal(
+        b.p, "2 things are still under way, the first: host web.0 is silent (for 12 min)");
 }
 
 /* Nothing to do, nothing to wait for, and yet not done. */
@@ -370,11 +442,13 @@ static void duplicates(void **state)
         const char *removed; /* id; NULL: ambiguous */
     } rows[] = {
         {"z", NOW - MINUTE, NOW - 2 * MINUTE, false, "z"},
-        /* Used, older than this run, of no known age, no run. */
+        /* Left by an earlier run that was killed; with no run, as for a plan. */
+        {"z", NOW - MINUTE, NOW - 30 * SECOND, false, "z"},
+        {"z", NOW - MINUTE, 0, false, "z"},
+        /* Used, of no known age. */
         {"z", NOW - MINUTE, NOW - 2 * MINUTE, true, NULL},
-        {"z", NOW - MINUTE, NOW - 30 * SECOND, false, NULL},
-        {"z", NOW - MINUTE, 0, false, NULL},
-        /* In the same moment the lower id stays: but both are older than the run. */
+        {"z", 0, 0, false, NULL},
+        /* In the same moment the lower id would stay, but the other one is in use. */
         {"a", NOW - HOUR, NOW - 2 * MINUTE, false, NULL},
     };
     _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
@@ -386,6 +460,7 @@ static void duplicates(void **state)
         _cleanup_(err_clear) Err err = {0};
 
         g.run_started = rows[k].run_started;
+        world_find_id(&w, RESOURCE_NETWORK, "id-network-main")->used = true;
         second_network(&w, rows[k].id, rows[k].created_at)->used = rows[k].used;
         if (!rows[k].removed) {
             assert_int_equal(plan_next(&g, &w, NOW, &n, &err), -ERR_AMBIGUOUS);
@@ -484,6 +559,9 @@ int main(void)
         cmocka_unit_test(nothing_after_all),
         cmocka_unit_test(one_thing_odd),
         cmocka_unit_test(words_and_deadlines),
+        cmocka_unit_test(addresses_that_end),
+        cmocka_unit_test(silent_and_failed),
+        cmocka_unit_test(what_is_under_way),
         cmocka_unit_test(dead_end),
         cmocka_unit_test(destroy),
         cmocka_unit_test(fewer),

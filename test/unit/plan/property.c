@@ -60,6 +60,10 @@ static void spoil_host(Resource *r)
     set(r, "state", json_string(states[below(3)]));
     if (below(3) == 0)
         set(r, "sent_spec", json_string("0000000000000000"));
+    if (below(3) == 0)
+        set(r, "sent_until", json_integer(below(2) ? NOW + DAY : 0));
+    if (below(3) == 0)
+        set(r, "state_since", json_integer(NOW - HOUR));
 }
 
 static void spoil_rules(Resource *r)
