@@ -108,7 +108,7 @@ def test_kill_and_faults_at_spread_out_requests(t):
               {"do": "truncate"}, {"do": "status", "status": 503}, {"do": "status", "status": 500},
               {"do": "status", "status": 429, "retry_after": 1}]
     cases = [(n + 1 + k, fault) for k, fault in enumerate(faults)
-             for n in spread(total, max(POINTS // 5, 1))]
+             for n in spread(total, max(POINTS // 10, 1))]
     codes = run_cases(cases, rows, counts)
     print(f"# {len(cases)} other faults: {codes.count(0)} runs got over theirs, the rest needed a "
           f"rerun: {sorted(set(codes))}")

@@ -394,6 +394,36 @@ static void health_over_http(void **state)
     (void)httpd_stop(httpd);
 }
 
+/* A question that stays without an answer is a miss, long before the system gives it up. */
+static void health_without_an_answer(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Httpd *httpd = NULL;
+    int fd, port, silent;
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &port, NULL), 0);
+    assert_int_equal(httpd_start(fd, &http_handler, NULL, &httpd, NULL), 0);
+    Service *s = add(&l, t, "web", FOREVER);
+    s->health = HEALTH_HTTP;
+    s->health_address = xstrdup("127.0.0.1");
+    s->health_port = port;
+    s->start_ms = HOUR;
+
+    atomic_store(&http_answer, 200);
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    (void)httpd_stop(httpd);
+    /* The kernel accepts, and nobody reads. */
+    assert_int_equal(httpd_listen("127.0.0.1", port, &silent, &port, NULL), 0);
+    until_state(t, "web", SERVICE_STARTING);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (!streq(status_of(t, "web").why, "it does not answer")) {
+        assert_true(time_mono() < deadline);
+        turn(t);
+    }
+    close(silent);
+}
+
 static void health_over_tcp(void **state)
 {
     Turns *t = *state;
@@ -546,6 +576,7 @@ int main(void)
         TEST(a_set_that_makes_no_sense_changes_nothing),
         TEST(the_environment_is_only_what_is_given),
         TEST(health_over_http),
+        TEST(health_without_an_answer),
         TEST(health_over_tcp),
         TEST(a_killed_agent_leaves_nothing_for_the_next),
         TEST(folders_in_the_way_are_refused),

@@ -224,6 +224,8 @@ static void the_edge_sends_to_every_web_server(void **state)
     assert_non_null(strstr(conf, "location ^~ /metrics {\n            return 404;"));
     assert_null(strstr(conf, "/api/v1/streaming"));
     assert_null(strstr(conf, "\nuser "));
+    /* Less severe lines have the request in them, with access tokens. */
+    assert_non_null(strstr(conf, "error_log stderr crit;\n"));
 }
 
 static void only_one_process_schedules(void **state)

@@ -176,6 +176,26 @@ static void test_errors(void **state)
     assert_fails(&w->admin, "SELECT pg_terminate_backend(pg_backend_pid())", ERR_TEMPORARY, "");
 }
 
+/* A probe waits no longer than it says, and talks to that user's server only. */
+static void test_limits(void **state)
+{
+    World *w = need_server(state);
+    static const char *const ask[] = {"SELECT 1", NULL};
+    PgTarget t = w->admin;
+    Msec start = time_mono();
+
+    t.timeout_ms = 1 * SECOND;
+    assert_int_equal(pg_run(&t, ask, NULL), 0);
+    assert_fails(&t, "SELECT pg_sleep(60)", ERR_TEMPORARY, "no answer within 1 s");
+    assert_true(time_mono() - start < 30 * SECOND);
+    t.peer = "nobody";
+    assert_fails(&t, "SELECT 1", ERR_TEMPORARY, "peer");
+    if (w->user) {
+        t.peer = w->user;
+        assert_int_equal(pg_run(&t, ask, NULL), 0);
+    }
+}
+
 /* The first failing statement ends it; those before it have happened. */
 static void test_run(void **state)
 {
@@ -242,10 +262,8 @@ static void test_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_run),
-        cmocka_unit_test(test_ensure),
-        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_errors), cmocka_unit_test(test_limits), cmocka_unit_test(test_run),
+        cmocka_unit_test(test_ensure), cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
