@@ -463,14 +463,15 @@ class Memory(threading.Thread):
 
 
 def disk_use(pocket):
-    total = 0
+    blocks = {}  # by inode: a file renamed during the walk is met twice
     for folder, _, files in os.walk(pocket.dir + "/swift"):
         for f in files:
             try:
-                total += os.lstat(os.path.join(folder, f)).st_blocks * 512
+                found = os.lstat(os.path.join(folder, f))
+                blocks[found.st_ino] = found.st_blocks
             except FileNotFoundError:
                 pass  # renamed meanwhile
-    return total
+    return sum(blocks.values()) * 512
 
 
 def sanitized():
