@@ -334,14 +334,13 @@ int child_run(const ChildSpec *spec, Str input, Msec timeout_ms, Buf *out, int *
     }
     (void)fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
     s.out_fd = s.err_fd = pipe_fds[1];
-    pid_t pid;
+    pid_t pid = -1;
     int r = child_spawn(&s, &pid, err);
     close(pipe_fds[1]);
     if (in >= 0)
         close(in);
     if (r == 0 && !collect(pid, pipe_fds[0], deadline, out, ret_status)) {
         char span[TIME_TEXT_MAX];
-        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): child_spawn has succeeded */
         child_kill_tree(pid);
         while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
             ;

@@ -126,7 +126,7 @@ static int write_over(const char *path, Str content, const Look *look, Err *err)
     int r = write_temporary(path, content, look, &name, err);
     if (r < 0)
         return r;
-    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a name when r is 0 */
+    BUG_IF(!name);
     if (rename(name, path) < 0) {
         r = err_set(err, ERR_IO, "cannot rename to %s: %m", path);
         unlink(name);
@@ -152,7 +152,7 @@ int file_create(const char *path, Str content, unsigned mode, Err *err)
     if (r < 0)
         return r;
     /* A link, not a rename: of two at the same moment exactly one wins. */
-    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a name when r is 0 */
+    BUG_IF(!name);
     if (link(name, path) < 0)
         r = err_set(err, errno == EEXIST ? ERR_CONFLICT : ERR_IO, "cannot create %s: %m", path);
     unlink(name);
