@@ -258,7 +258,7 @@ static void set_connection(Call *c, CURL *easy)
     SET(easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
     SET(easy, CURLOPT_HTTP_VERSION,
         tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-    SET(easy, CURLOPT_CAPATH, NULL);
+    SET(easy, CURLOPT_CAPATH, (char *)NULL);
     SET(easy, CURLOPT_CAINFO, q->ca_file ? q->ca_file : SYSTEM_CA);
     SET(easy, CURLOPT_SSL_VERIFYPEER, q->insecure ? 0L : 1L);
     SET(easy, CURLOPT_SSL_VERIFYHOST, q->insecure ? 0L : 2L);
