@@ -40,6 +40,13 @@ typedef struct Verb {
     int (*run)(Cmd *c, char **operands,
                Err *err); /* 0, a negative ErrKind, or a positive exit code */
 } Verb;
+/* The row of verbs that hold the lease; their options have an int64_t lease_wait_ms. */
+#define OPT_LEASE_WAIT(T)                                                                          \
+    {                                                                                              \
+        .name = "lease-wait", .type = OPT_SPAN, .argument = "SPAN",                                \
+        .sentence = "Wait so long for another run on this island to end.",                         \
+        .offset = offsetof(T, lease_wait_ms), .min = 0, .max = 24 * HOUR                           \
+    }
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_destroy, verb_status,

@@ -21,13 +21,7 @@ static const Opt options[] = {
      .sentence = "atoll's own .deb, which new servers install (default: beside the program, or in "
                  "apt's archive).",
      .offset = offsetof(Options, package)},
-    {.name = "lease-wait",
-     .type = OPT_SPAN,
-     .argument = "SPAN",
-     .sentence = "Wait so long for another run on this island to end.",
-     .offset = offsetof(Options, lease_wait_ms),
-     .min = 0,
-     .max = 24 * HOUR},
+    OPT_LEASE_WAIT(Options),
     OPT_END,
 };
 

@@ -22,13 +22,7 @@ static const Opt options[] = {
      .argument = "ISLAND",
      .sentence = "The island's name, typed beforehand.",
      .offset = offsetof(Options, confirm)},
-    {.name = "lease-wait",
-     .type = OPT_SPAN,
-     .argument = "SPAN",
-     .sentence = "Wait so long for another run on this island to end.",
-     .offset = offsetof(Options, lease_wait_ms),
-     .min = 0,
-     .max = 24 * HOUR},
+    OPT_LEASE_WAIT(Options),
     OPT_END,
 };
 

@@ -252,18 +252,24 @@ void ks_domain_get(Pocket *p, const PocketCall *c, PocketReply *r)
         ks_missing(r, "domain", id);
 }
 
+/* Domains and projects are made by the admin alone, and have a name. */
+static bool admin_names(const PocketCall *c, PocketReply *r, const char *policy, const char *name)
+{
+    if (!ks_admin(c))
+        ks_forbidden(r, policy);
+    else if (!name || !*name)
+        pocket_fail(POCKET_KEYSTONE, r, 400, NULL, "'name' is a required property");
+    else
+        return true;
+    return false;
+}
+
 void ks_domain_post(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     const json_t *in = json_object_get(c->body, "domain");
     const char *name = json_str(in, "name");
-    if (!ks_admin(c)) {
-        ks_forbidden(r, "identity:create_domain");
+    if (!admin_names(c, r, "identity:create_domain", name))
         return;
-    }
-    if (!name || !*name) {
-        pocket_fail(POCKET_KEYSTONE, r, 400, NULL, "'name' is a required property");
-        return;
-    }
     _cleanup_json_ json_t *there = store_find_new(p->store, "domain", NULL, name);
     if (there) {
         pocket_fail(POCKET_KEYSTONE, r, 409, NULL,
@@ -314,14 +320,8 @@ void ks_project_post(Pocket *p, const PocketCall *c, PocketReply *r)
     const json_t *in = json_object_get(c->body, "project");
     const char *name = json_str(in, "name");
     const char *domain = json_str_or(in, "domain_id", DEFAULT_DOMAIN);
-    if (!ks_admin(c)) {
-        ks_forbidden(r, "identity:create_project");
+    if (!admin_names(c, r, "identity:create_project", name))
         return;
-    }
-    if (!name || !*name) {
-        pocket_fail(POCKET_KEYSTONE, r, 400, NULL, "'name' is a required property");
-        return;
-    }
     _cleanup_json_ json_t *there = store_find_new(p->store, "project", domain, name);
     if (there) {
         pocket_fail(POCKET_KEYSTONE, r, 409, NULL,
