@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#define LATE_DEATH (10 * SECOND) /* how long a killed client may take to die */
+
 static char *new_request_id(const Pocket *p, PocketService s)
 {
     _cleanup_free_ char *uuid = pocket_uuid(s != POCKET_SWIFT);
@@ -26,15 +28,29 @@ static void wait_for(const Arrival *a, const HttpdCall *c, Msec ms)
     }
 }
 
-static void kill_reader_of(const char *pid_file)
+/* Kills the process whose id is in the file. Returns it, or 0. */
+static pid_t kill_reader_of(const char *pid_file)
 {
     _cleanup_(buf_clear) Buf text = BUF_INIT(64);
     int64_t pid;
     if (file_read(pid_file, &text, NULL) < 0)
-        return;
+        return 0;
     _cleanup_free_ char *trimmed = xstrndup(text.p, str_trim(buf_as_str(&text)).n);
-    if (parse_int(trimmed, 2, INT32_MAX, &pid))
-        (void)kill((pid_t)pid, SIGKILL);
+    if (!parse_int(trimmed, 2, INT32_MAX, &pid))
+        return 0;
+    (void)kill((pid_t)pid, SIGKILL);
+    return (pid_t)pid;
+}
+
+/* Dead, if only as a zombie that its parent has not collected yet: its connections are closed. */
+static bool dead(pid_t pid)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
+    _cleanup_(buf_clear) Buf text = BUF_INIT(4096);
+    if (file_read(path, &text, NULL) < 0)
+        return true;
+    const char *name_end = strrchr(text.p, ')');
+    return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
 }
 
 static void answer_status(const Arrival *a, HttpdCall *c)
@@ -92,13 +108,31 @@ bool arrival_begin(Arrival *a, const Listener *l, HttpdCall *c)
     case FAULT_STOP:
         (void)kill(getpid(), SIGKILL);
         break;
+    case FAULT_BARRIER:
+        (void)faults_meet(p->core->faults, &a->fault, &p->core->stopping);
+        return true;
     case FAULT_NONE:
     case FAULT_TRUNCATE:
+    case FAULT_LATE:
         return true;
     }
     c->answered = true;
     arrival_end(a, c);
     return false;
+}
+
+void arrival_land(Arrival *a, HttpdCall *c)
+{
+    if (a->fault.kind != FAULT_LATE)
+        return;
+    pid_t pid = kill_reader_of(a->fault.pid_file);
+    Msec end = time_mono() + LATE_DEATH;
+    while (pid > 0 && !dead(pid) && time_mono() < end)
+        time_sleep(1);
+    end = time_mono() + a->fault.delay_ms;
+    for (Msec left; !a->pocket->core->stopping && (left = end - time_mono()) > 0;)
+        time_sleep(MIN(left, 100));
+    c->reply.drop = true;
 }
 
 static void write_line(Arrival *a, const HttpdCall *c, int status)
@@ -144,8 +178,12 @@ void arrival_end(Arrival *a, HttpdCall *c)
             break;
         case FAULT_NONE:
         case FAULT_STATUS:
+        case FAULT_LATE:
+        case FAULT_BARRIER:
             break;
         }
+    else if (!r->drop)
+        arrival_land(a, c); /* refused at its head */
     write_line(a, c, r->drop ? 0 : r->status);
 }
 

@@ -5,12 +5,16 @@
 #define MINOR_TEXT_(n) #n
 #define MINOR_TEXT(n) MINOR_TEXT_(n)
 
+/* The first is the default. Volumes of all types are folders; a type on another backend can be
+ * reached by a migration only. */
 static const struct {
-    const char *id, *name;
+    const char *id, *name, *backend;
 } types[] = {
-    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f001", "__DEFAULT__"},
-    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f002", "file"},
-    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f003", "b1.sr-r3-nvme-1000"},
+    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f001", "__DEFAULT__", "pocket"},
+    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f002", "file", "pocket"},
+    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f003", "b1.sr-r3-nvme-1000", "pocket-far"},
+    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f004", "pocket", "pocket"},
+    {"5f1b4a36-9d2c-4a7e-8a35-0c6d7be1f005", "pocket-ssd", "pocket"},
 };
 
 static bool has_project(const PocketCall *c)
@@ -39,9 +43,29 @@ bool cinder_path_ok(const PocketCall *c, PocketReply *r)
 
 static json_t *type_view_new(size_t i)
 {
-    return json_make_new("{s:s, s:s, s:n, s:b, s:b, s:{}, s:n}", "id", types[i].id, "name",
+    return json_make_new("{s:s, s:s, s:n, s:b, s:b, s:{}}", "id", types[i].id, "name",
                          types[i].name, "description", "is_public", 1,
-                         "os-volume-type-access:is_public", 1, "extra_specs", "qos_specs_id");
+                         "os-volume-type-access:is_public", 1, "extra_specs");
+}
+
+/* Admin sees more. */
+static json_t *type_answer_new(const PocketCall *c, json_t *view)
+{
+    if (row_admin(c)) {
+        const char *backend = cinder_type_backend(row_get(view, "name"));
+        json_object_set_new(view, "qos_specs_id", json_null());
+        json_object_set_new(view, "extra_specs",
+                            json_make_new("{s:s}", "volume_backend_name", backend));
+    }
+    return view;
+}
+
+const char *cinder_type_backend(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (streq(name, types[i].name))
+            return types[i].backend;
+    return NULL;
 }
 
 json_t *cinder_type_new(const char *id_or_name)
@@ -58,7 +82,7 @@ static void type_list(Pocket *p, const PocketCall *c, PocketReply *r)
         return;
     json_t *rows = json_array();
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        json_array_append_new(rows, type_view_new(i));
+        json_array_append_new(rows, type_answer_new(c, type_view_new(i)));
     pocket_page(p, POCKET_CINDER, c, r, "volume_types", rows);
 }
 
@@ -73,103 +97,13 @@ static void type_show(_unused_ Pocket *p, const PocketCall *c, PocketReply *r)
         return;
     }
     r->status = 200;
-    r->json = json_make_new("{s:o}", "volume_type", type);
+    r->json = json_make_new("{s:o}", "volume_type", type_answer_new(c, type));
 }
 
-/* ---- quotas */
-
-/* A volume that is being deleted counts until it is gone. */
-static int64_t sum(Pocket *p, const char *project, bool sizes)
+static void type_create(_unused_ Pocket *p, const PocketCall *c, PocketReply *r)
 {
-    _cleanup_json_ json_t *rows = store_list_new(p->store, CINDER_VOLUME, project);
-    int64_t n = 0;
-    size_t i;
-    json_t *row;
-    json_array_foreach (rows, i, row) {
-        if (!cinder_volume_gone(row))
-            n += sizes ? json_int(row, "size", 0) : 1;
-    }
-    return n;
-}
-
-static int64_t used_volumes(Pocket *p, const char *project)
-{
-    return sum(p, project, false);
-}
-
-static int64_t used_gigabytes(Pocket *p, const char *project)
-{
-    return sum(p, project, true);
-}
-
-static const Quota quotas[] = {
-    {"volumes", 20, used_volumes}, {"gigabytes", 1000, used_gigabytes},
-    {"snapshots", 10, NULL},       {"per_volume_gigabytes", -1, NULL},
-    {"backups", 10, NULL},         {"backup_gigabytes", 1000, NULL},
-    {"groups", 10, NULL},          {0},
-};
-const QuotaSet cinder_quotas = {"cinder_quota", quotas};
-
-static bool quota_allowed(const PocketCall *c, const char *project, PocketReply *r)
-{
-    if (!cinder_path_ok(c, r))
-        return false;
-    if (row_admin(c) || streq(project, c->user->project_id))
-        return true;
-    cinder_fail(r, 403, "Policy doesn't allow volume_extension:quotas:show to be performed.");
-    return false;
-}
-
-static void quota_answer(Pocket *p, const PocketCall *c, PocketReply *r, QuotaView view)
-{
-    const char *project = cinder_arg(c, 0);
-    if (!quota_allowed(c, project, r))
-        return;
-    json_t *set = quota_view_new(p, &cinder_quotas, project, view, "in_use");
-    row_text(set, "id", project);
-    r->status = 200;
-    r->json = json_make_new("{s:o}", "quota_set", set);
-}
-
-static void quota_show(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    const char *usage = pocket_query(c, "usage");
-    quota_answer(p, c, r, usage && strcasecmp(usage, "true") == 0 ? QUOTA_DETAILS : QUOTA_LIMITS);
-}
-
-static void quota_defaults(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    quota_answer(p, c, r, QUOTA_DEFAULTS);
-}
-
-static void quota_put(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    json_t *in = json_object_get(c->body, "quota_set");
-    if (json_is_object(in) && quota_change(p, &cinder_quotas, cinder_arg(c, 0), in))
-        quota_answer(p, c, r, QUOTA_LIMITS);
-    else
-        cinder_fail(r, 400, "Bad key(s) in quota set");
-}
-
-static void quota_delete(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    quota_reset(p, &cinder_quotas, cinder_arg(c, 0));
-    r->status = 200;
-}
-
-static void limits(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    if (!cinder_path_ok(c, r))
-        return;
-    const char *project = c->user->project_id;
-    r->status = 200;
-    r->json = json_make_new(
-        "{s:{s:[], s:{s:I, s:I, s:I, s:I, s:I, s:i}}}", "limits", "rate", "absolute",
-        "maxTotalVolumes", (json_int_t)quota_limit(p, &cinder_quotas, project, "volumes"),
-        "maxTotalVolumeGigabytes", (json_int_t)quota_limit(p, &cinder_quotas, project, "gigabytes"),
-        "maxTotalSnapshots", (json_int_t)quota_limit(p, &cinder_quotas, project, "snapshots"),
-        "totalVolumesUsed", (json_int_t)used_volumes(p, project), "totalGigabytesUsed",
-        (json_int_t)used_gigabytes(p, project), "totalSnapshotsUsed", 0);
+    if (cinder_path_ok(c, r))
+        cinder_fail(r, 501, "The types of the pocket cloud are fixed");
 }
 
 /* ---- documents and what is always empty */
@@ -236,8 +170,8 @@ void cinder_start(Pocket *p, _unused_ bool fresh)
 
 const PocketRoute cinder_routes[] = {
     {"GET", "/", NEED_NOTHING, versions_root},
-    {"GET", "/v3", NEED_NOTHING, versions_v3},
-    {"GET", "/v3/", NEED_NOTHING, versions_v3},
+    {"GET", "/v3", NEED_TOKEN, versions_v3},
+    {"GET", "/v3/", NEED_TOKEN, versions_v3},
     ROUTE("GET", "volumes", NEED_PROJECT, cinder_volume_list),
     ROUTE("POST", "volumes", NEED_MEMBER, cinder_volume_create),
     ROUTE("GET", "volumes/detail", NEED_PROJECT, cinder_volume_detail),
@@ -248,17 +182,20 @@ const PocketRoute cinder_routes[] = {
     ROUTE("GET", "volumes/{id}/metadata", NEED_PROJECT, cinder_metadata_get),
     ROUTE("POST", "volumes/{id}/metadata", NEED_MEMBER, cinder_metadata_post),
     ROUTE("PUT", "volumes/{id}/metadata", NEED_MEMBER, cinder_metadata_put),
+    ROUTE("GET", "volumes/{id}/metadata/{key}", NEED_PROJECT, cinder_metadata_key_get),
+    ROUTE("PUT", "volumes/{id}/metadata/{key}", NEED_MEMBER, cinder_metadata_key_put),
     ROUTE("DELETE", "volumes/{id}/metadata/{key}", NEED_MEMBER, cinder_metadata_delete),
     ROUTE("GET", "snapshots", NEED_PROJECT, snapshot_list),
     ROUTE("GET", "snapshots/detail", NEED_PROJECT, snapshot_list),
     ROUTE("POST", "snapshots", NEED_MEMBER, snapshot_create),
     ROUTE("GET", "types", NEED_PROJECT, type_list),
+    ROUTE("POST", "types", NEED_ADMIN, type_create),
     ROUTE("GET", "types/{id}", NEED_PROJECT, type_show),
-    ROUTE("GET", "limits", NEED_PROJECT, limits),
+    ROUTE("GET", "limits", NEED_PROJECT, cinder_limits),
     ROUTE("GET", "os-availability-zone", NEED_PROJECT, zones),
-    ROUTE("GET", "os-quota-sets/{of}", NEED_PROJECT, quota_show),
-    ROUTE("GET", "os-quota-sets/{of}/defaults", NEED_PROJECT, quota_defaults),
-    ROUTE("PUT", "os-quota-sets/{of}", NEED_ADMIN, quota_put),
-    ROUTE("DELETE", "os-quota-sets/{of}", NEED_ADMIN, quota_delete),
+    ROUTE("GET", "os-quota-sets/{of}", NEED_PROJECT, cinder_quota_show),
+    ROUTE("GET", "os-quota-sets/{of}/defaults", NEED_PROJECT, cinder_quota_defaults),
+    ROUTE("PUT", "os-quota-sets/{of}", NEED_ADMIN, cinder_quota_put),
+    ROUTE("DELETE", "os-quota-sets/{of}", NEED_ADMIN, cinder_quota_delete),
     {0},
 };

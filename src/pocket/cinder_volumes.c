@@ -4,7 +4,7 @@
 #include "pocket/cinder.h"
 #include <inttypes.h>
 
-static void put(Pocket *p, const json_t *row)
+void cinder_volume_put(Pocket *p, const json_t *row)
 {
     store_put(p->store, CINDER_VOLUME, row_get(row, "project_id"), row_get(row, "name"), row);
 }
@@ -14,15 +14,14 @@ char *cinder_volume_dir(Pocket *p, const char *volume_id)
     return xasprintf("%s/volumes/%s", p->dir, volume_id);
 }
 
-/* `status` now, `then` after so many looks. */
-static void change(Pocket *p, json_t *row, const char *status, const char *then)
+void cinder_volume_change(Pocket *p, json_t *row, const char *status, const char *then)
 {
     _cleanup_free_ char *now = pocket_stamp(p, POCKET_CINDER);
     row_text(row, "status", status);
     row_text(row, "_then", then);
     row_text(row, "updated_at", now);
     row_unsettle(p, row);
-    put(p, row);
+    cinder_volume_put(p, row);
 }
 
 static bool deleting(const json_t *row)
@@ -35,6 +34,21 @@ bool cinder_volume_gone(const json_t *row)
     return deleting(row) && json_int(row, "_left", 0) <= 0;
 }
 
+/* What was on its way is there: another size or type with the final state. */
+static void arrive(json_t *row, const char *status)
+{
+    static const char *const pairs[][2] = {{"_then_size", "size"}, {"_then_type", "volume_type"}};
+    row_text(row, "status", status);
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        json_t *value = json_object_get(row, pairs[i][0]);
+        if (value)
+            json_object_set(row, pairs[i][1], value);
+        json_object_del(row, pairs[i][0]);
+    }
+    json_object_del(row, "_left");
+    json_object_del(row, "_then");
+}
+
 /* Counts a look. False: the volume is gone. */
 static bool look(Pocket *p, json_t *row)
 {
@@ -44,11 +58,10 @@ static bool look(Pocket *p, json_t *row)
             (void)store_delete(p->store, CINDER_VOLUME, row_get(row, "id"));
             return false;
         }
-        row_text(row, "status", row_get(row, "_then"));
-        json_object_del(row, "_then");
+        arrive(row, row_get(row, "_then"));
     }
     if (was_settling)
-        put(p, row);
+        cinder_volume_put(p, row);
     return true;
 }
 
@@ -57,8 +70,7 @@ static void missing(PocketReply *r, const char *id)
     cinder_fail(r, 404, "Volume %s could not be found.", id);
 }
 
-/* The caller's volume named by the path; NULL with a filled reply. */
-static json_t *get_new(Pocket *p, const PocketCall *c, bool looks, PocketReply *r)
+json_t *cinder_volume_get_new(Pocket *p, const PocketCall *c, bool looks, PocketReply *r)
 {
     const char *id = cinder_arg(c, 0);
     if (!cinder_path_ok(c, r))
@@ -83,7 +95,33 @@ static json_t *links_new(Pocket *p, const json_t *row)
                          "href", bookmark);
 }
 
-static json_t *view_new(Pocket *p, const json_t *row, bool detail)
+/* What later microversions added, and what only admin sees. */
+static void newer_view(const PocketCall *c, const json_t *row, json_t *view)
+{
+    _cleanup_json_ json_t *type = cinder_type_new(row_get(row, "volume_type"));
+    const struct {
+        int since;
+        bool admin;
+        const char *name;
+        json_t *value;
+    } parts[] = {{13, false, "group_id", json_null()},
+                 {48, false, "shared_targets", json_false()},
+                 {48, false, "service_uuid", json_null()},
+                 {63, false, "volume_type_id", json_object_get(type, "id")},
+                 {65, false, "consumes_quota", json_true()},
+                 {21, true, "provider_id", json_null()},
+                 {61, true, "cluster_name", json_null()},
+                 {0, true, "migration_status", json_null()},
+                 {0, true, "os-vol-mig-status-attr:migstat", json_null()},
+                 {0, true, "os-vol-mig-status-attr:name_id", json_null()}};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (c->microversion >= parts[i].since && (!parts[i].admin || row_admin(c)))
+            json_object_set(view, parts[i].name, parts[i].value);
+    if (row_admin(c))
+        row_text(view, "os-vol-host-attr:host", "pocket");
+}
+
+static json_t *view_new(Pocket *p, const PocketCall *c, const json_t *row, bool detail)
 {
     json_t *view = detail ? row_public_new(row)
                           : json_make_new("{s:O, s:O}", "id", json_object_get(row, "id"), "name",
@@ -92,20 +130,21 @@ static json_t *view_new(Pocket *p, const json_t *row, bool detail)
     if (!detail)
         return view;
     static const char *const nulls[] = {"snapshot_id", "source_volid", "replication_status",
-                                        "consistencygroup_id", "migration_status"};
+                                        "consistencygroup_id"};
     for (size_t i = 0; i < ARRAY_LEN(nulls); i++)
         json_object_set_new(view, nulls[i], json_null());
     json_object_set_new(view, "encrypted", json_false());
     json_object_set_new(view, "multiattach", json_false());
     row_text(view, "os-vol-tenant-attr:tenant_id", row_get(row, "project_id"));
     json_object_del(view, "project_id");
+    newer_view(c, row, view);
     return view;
 }
 
-static void answer(Pocket *p, const json_t *row, int status, PocketReply *r)
+static void answer(Pocket *p, const PocketCall *c, const json_t *row, int status, PocketReply *r)
 {
     r->status = status;
-    r->json = json_make_new("{s:o}", "volume", view_new(p, row, true));
+    r->json = json_make_new("{s:o}", "volume", view_new(p, c, row, true));
 }
 
 /* ---- lists */
@@ -140,23 +179,61 @@ static bool row_listed(const PocketCall *c, const json_t *row, json_t *metadata)
     return !metadata || metadata_has(row, metadata);
 }
 
+/* Newest first, as Cinder sorts unless it is told otherwise: the first of sort=key:dir,... or
+ * sort_key and sort_dir. The rows come oldest first. */
+static json_t *sorted_new(const PocketCall *c, const json_t *rows)
+{
+    const char *sort = pocket_query(c, "sort");
+    const char *key = pocket_query(c, "sort_key"), *dir = pocket_query(c, "sort_dir");
+    _cleanup_free_ char *spec =
+        sort ? xstrdup(sort) : xasprintf("%s:%s", key ? key : "created_at", dir ? dir : "desc");
+    spec[strcspn(spec, ",")] = 0;
+    char *colon = strchr(spec, ':');
+    if (colon)
+        *colon++ = 0;
+    bool down = !colon || strcasecmp(colon, "asc") != 0;
+    json_t *list = json_array();
+    for (size_t n = json_array_size(rows), i = 0; i < n; i++)
+        json_array_append(list, json_array_get(rows, down ? n - 1 - i : i));
+    if (!streq(spec, "created_at"))
+        row_sort(list, spec, down);
+    return list;
+}
+
+/* False: the marker or the offset is none, and the reply is filled. */
+static bool page_valid(Pocket *p, const PocketCall *c, int64_t *ret_offset, PocketReply *r)
+{
+    const char *marker = pocket_query(c, "marker"), *offset = pocket_query(c, "offset");
+    _cleanup_json_ json_t *row = marker ? store_get_new(p->store, CINDER_VOLUME, marker) : NULL;
+    *ret_offset = 0;
+    if (marker && !(row && row_own(c, row))) {
+        missing(r, marker);
+        return false;
+    }
+    if (!offset || parse_int(offset, 0, INT32_MAX, ret_offset))
+        return true;
+    cinder_fail(r, 400, "Invalid input for query parameters offset. Value: %s.", offset);
+    return false;
+}
+
 static void list(Pocket *p, const PocketCall *c, PocketReply *r, bool detail)
 {
     const char *text = pocket_query(c, "metadata");
     _cleanup_json_ json_t *metadata = text ? cinder_dict_new(text) : NULL;
-    if (!cinder_path_ok(c, r))
+    int64_t offset;
+    if (!cinder_path_ok(c, r) || !page_valid(p, c, &offset, r))
         return;
-    if (text && !metadata) {
-        cinder_fail(r, 400, "Invalid filters metadata are found in query options.");
-        return;
-    }
-    _cleanup_json_ json_t *rows = store_list_new(p->store, CINDER_VOLUME, NULL);
+    _cleanup_json_ json_t *all = store_list_new(p->store, CINDER_VOLUME, NULL);
+    _cleanup_json_ json_t *rows = sorted_new(c, all);
     json_t *views = json_array();
-    /* Newest first, as Cinder sorts unless it is told otherwise. */
-    for (size_t i = json_array_size(rows); i-- > 0;) {
-        json_t *row = json_array_get(rows, i);
-        if (project_matches(c, row) && look(p, row) && row_listed(c, row, metadata))
-            json_array_append_new(views, view_new(p, row, detail));
+    size_t i;
+    json_t *row;
+    json_array_foreach (rows, i, row) {
+        /* A filter that is no Python dict is compared as a text, which nothing is equal to. */
+        bool listed = project_matches(c, row) && look(p, row) && !(text && !metadata) &&
+                      row_listed(c, row, metadata);
+        if (listed && offset-- <= 0)
+            json_array_append_new(views, view_new(p, c, row, detail));
     }
     pocket_page(p, POCKET_CINDER, c, r, "volumes", views);
 }
@@ -173,61 +250,28 @@ void cinder_volume_detail(Pocket *p, const PocketCall *c, PocketReply *r)
 
 void cinder_volume_show(Pocket *p, const PocketCall *c, PocketReply *r)
 {
-    _cleanup_json_ json_t *row = get_new(p, c, true, r);
+    _cleanup_json_ json_t *row = cinder_volume_get_new(p, c, true, r);
     if (row)
-        answer(p, row, 200, r);
+        answer(p, c, row, 200, r);
 }
 
 /* ---- create */
 
-static bool metadata_valid(json_t *metadata, PocketReply *r)
+static bool texts_valid(const json_t *in, PocketReply *r)
 {
-    const char *key;
-    json_t *value;
-    bool ok = !metadata || json_is_object(metadata);
-    json_object_foreach (metadata, key, value) {
-        ok = ok && *key && strlen(key) <= 255 && json_is_string(value) &&
-             json_string_length(value) <= 255;
-    }
-    if (!ok)
-        cinder_fail(r, 400, "Invalid input for field/attribute metadata.");
-    return ok;
-}
-
-static void over_limit(PocketReply *r, const char *words)
-{
-    pocket_fail(POCKET_CINDER, r, 413, "overLimit", "%s", words);
-    row_text(json_object_get(r->json, "overLimit"), "retryAfter", "0");
-    strlist_add(&r->headers, "Retry-After: 0");
-}
-
-static bool quota_left(Pocket *p, const char *project, int64_t volumes, int64_t gigabytes,
-                       PocketReply *r)
-{
-    int64_t limit = quota_limit(p, &cinder_quotas, project, "volumes");
-    if (!quota_allows(p, &cinder_quotas, project, "volumes", volumes)) {
-        _cleanup_free_ char *words =
-            xasprintf("VolumeLimitExceeded: Maximum number of volumes allowed (%" PRId64
-                      ") exceeded for quota 'volumes'.",
-                      limit);
-        over_limit(r, words);
-        return false;
-    }
-    limit = quota_limit(p, &cinder_quotas, project, "gigabytes");
-    if (!quota_allows(p, &cinder_quotas, project, "gigabytes", gigabytes)) {
-        _cleanup_free_ char *words = xasprintf(
-            "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed "
-            "gigabytes quota. Requested %" PRId64 "G, quota is %" PRId64 "G and %" PRId64
-            "G has been consumed.",
-            gigabytes, limit, quota_used(p, &cinder_quotas, project, "gigabytes"));
-        over_limit(r, words);
+    static const char *const keys[] = {"name", "description"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *text = json_str(in, keys[i]);
+        if (!text || strlen(text) <= 255)
+            continue;
+        cinder_fail(r, 400, "Invalid input for field/attribute %s. Value: %s. '%s' is too long",
+                    keys[i], text, text);
         return false;
     }
     return true;
 }
 
-/* The size in GiB as a number or digits; 0: none. */
-static int64_t size_of(const json_t *size)
+int64_t cinder_size(const json_t *size)
 {
     int64_t n = json_integer_value(size);
     if (json_is_string(size) && !parse_int(json_string_value(size), 1, INT32_MAX, &n))
@@ -249,13 +293,18 @@ static bool body_valid(const json_t *in, PocketReply *r)
                         sources[i]);
             return false;
         }
-    if (size_of(json_object_get(in, "size")) < 1) {
+    if (cinder_size(json_object_get(in, "size")) < 1) {
         cinder_fail(r, 400,
                     "Invalid input received: Invalid volume size provided for create "
                     "request (size argument must be an integer and greater than zero).");
         return false;
     }
-    return metadata_valid(json_object_get(in, "metadata"), r);
+    const char *zone = json_str(in, "availability_zone");
+    if (zone && !streq(zone, "nova")) {
+        cinder_fail(r, 400, "Invalid input received: Availability zone '%s' is invalid", zone);
+        return false;
+    }
+    return texts_valid(in, r) && cinder_metadata_valid(json_object_get(in, "metadata"), r);
 }
 
 static json_t *row_new(Pocket *p, const PocketCall *c, const json_t *in, const json_t *type)
@@ -263,7 +312,7 @@ static json_t *row_new(Pocket *p, const PocketCall *c, const json_t *in, const j
     _cleanup_free_ char *id = pocket_uuid(true), *now = pocket_stamp(p, POCKET_CINDER);
     json_t *row = json_make_new("{s:s, s:s, s:s, s:I, s:[], s:s, s:n, s:s, s:s}", "id", id,
                                 "project_id", c->user->project_id, "user_id", c->user->user_id,
-                                "size", (json_int_t)size_of(json_object_get(in, "size")),
+                                "size", (json_int_t)cinder_size(json_object_get(in, "size")),
                                 "attachments", "created_at", now, "updated_at", "bootable", "false",
                                 "availability_zone", json_str_or(in, "availability_zone", "nova"));
     json_t *metadata = json_object_get(in, "metadata");
@@ -285,7 +334,11 @@ void cinder_volume_create(Pocket *p, const PocketCall *c, PocketReply *r)
                     json_str(in, "volume_type"));
         return;
     }
-    if (!quota_left(p, c->user->project_id, 1, size_of(json_object_get(in, "size")), r))
+    const CinderNeed need = {.type = row_get(type, "name"),
+                             .volumes = 1,
+                             .gigabytes = cinder_size(json_object_get(in, "size")),
+                             .total = cinder_size(json_object_get(in, "size"))};
+    if (!cinder_quota_left(p, c->user->project_id, &need, r))
         return;
     _cleanup_json_ json_t *row = row_new(p, c, in, type);
     _cleanup_free_ char *dir = cinder_volume_dir(p, row_get(row, "id"));
@@ -295,15 +348,17 @@ void cinder_volume_create(Pocket *p, const PocketCall *c, PocketReply *r)
         cinder_fail(r, 500, "%s", err.text);
         return;
     }
-    change(p, row, "creating", "available");
-    answer(p, row, 202, r);
+    cinder_volume_change(p, row, "creating", "available");
+    row_text(row, "updated_at", NULL);
+    cinder_volume_put(p, row);
+    answer(p, c, row, 202, r);
 }
 
 /* ---- change */
 
 void cinder_volume_update(Pocket *p, const PocketCall *c, PocketReply *r)
 {
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
+    _cleanup_json_ json_t *row = cinder_volume_get_new(p, c, false, r);
     json_t *in = json_object_get(c->body, "volume");
     if (!row)
         return;
@@ -317,18 +372,18 @@ void cinder_volume_update(Pocket *p, const PocketCall *c, PocketReply *r)
                                           {"name", "name"},
                                           {"description", "description"},
                                           {"metadata", "metadata"}};
-    if (!metadata_valid(json_object_get(in, "metadata"), r))
+    if (!cinder_metadata_valid(json_object_get(in, "metadata"), r))
         return;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         if (json_object_get(in, keys[i][0]))
             json_object_set(row, keys[i][1], json_object_get(in, keys[i][0]));
-    put(p, row);
-    answer(p, row, 200, r);
+    cinder_volume_put(p, row);
+    answer(p, c, row, 200, r);
 }
 
 void cinder_volume_delete(Pocket *p, const PocketCall *c, PocketReply *r)
 {
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
+    _cleanup_json_ json_t *row = cinder_volume_get_new(p, c, false, r);
     if (!row)
         return;
     const char *status = row_get(row, "status");
@@ -346,154 +401,12 @@ void cinder_volume_delete(Pocket *p, const PocketCall *c, PocketReply *r)
     _cleanup_free_ char *dir = cinder_volume_dir(p, row_get(row, "id"));
     _cleanup_(err_clear) Err err = {0};
     if (file_remove_tree(dir, &err) < 0) {
-        change(p, row, "error_deleting", "error_deleting");
+        cinder_volume_change(p, row, "error_deleting", "error_deleting");
         return;
     }
-    change(p, row, "deleting", "deleting");
+    cinder_volume_change(p, row, "deleting", "deleting");
     if (p->settle_lists == 0)
         (void)store_delete(p->store, CINDER_VOLUME, row_get(row, "id"));
-}
-
-static void extend(Pocket *p, const PocketCall *c, const json_t *in, json_t *row, PocketReply *r)
-{
-    int64_t size = size_of(json_object_get(in, "new_size")), old = json_int(row, "size", 0);
-    const char *status = row_get(row, "status");
-    bool in_use = streq(status, "in-use") && c->microversion >= 42;
-    if (!streq(status, "available") && !in_use) {
-        cinder_fail(r, 400,
-                    "Invalid volume: Volume %s status must be '('available',)' to extend, "
-                    "currently %s.",
-                    row_get(row, "id"), status);
-        return;
-    }
-    if (size <= old) {
-        cinder_fail(r, 400,
-                    "Invalid input received: New size for extend must be greater than current "
-                    "size. (current: %" PRId64 ", extended: %" PRId64 ").",
-                    old, size);
-        return;
-    }
-    if (!quota_left(p, row_get(row, "project_id"), 0, size - old, r))
-        return;
-    json_object_set_new(row, "size", json_integer(size));
-    change(p, row, "extending", in_use ? "in-use" : "available");
-    r->status = 202;
-}
-
-static void set_bootable(Pocket *p, _unused_ const PocketCall *c, const json_t *in, json_t *row,
-                         PocketReply *r)
-{
-    row_text(row, "bootable", json_bool(in, "bootable", false) ? "true" : "false");
-    put(p, row);
-    r->status = 200;
-}
-
-static void reset_status(Pocket *p, const PocketCall *c, const json_t *in, json_t *row,
-                         PocketReply *r)
-{
-    const char *status = json_str(in, "status");
-    if (!row_admin(c)) {
-        cinder_fail(r, 403,
-                    "Policy doesn't allow volume_extension:volume_admin_actions:reset_status to be "
-                    "performed.");
-        return;
-    }
-    if (!status) {
-        cinder_fail(r, 400, "Must specify 'status'");
-        return;
-    }
-    row_text(row, "status", status);
-    json_object_del(row, "_left");
-    put(p, row);
-    r->status = 202;
-}
-
-static void retype(_unused_ Pocket *p, _unused_ const PocketCall *c, _unused_ const json_t *in,
-                   _unused_ json_t *row, PocketReply *r)
-{
-    cinder_fail(r, 501, "The pocket cloud does not retype: all its types are folders");
-}
-
-static const struct {
-    const char *name;
-    void (*act)(Pocket *p, const PocketCall *c, const json_t *in, json_t *row, PocketReply *r);
-} actions[] = {{"os-extend", extend},
-               {"os-set_bootable", set_bootable},
-               {"os-reset_status", reset_status},
-               {"os-retype", retype}};
-
-void cinder_volume_action(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
-    if (!row)
-        return;
-    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-        const json_t *in = json_object_get(c->body, actions[i].name);
-        if (in) {
-            actions[i].act(p, c, in, row, r);
-            return;
-        }
-    }
-    cinder_fail(r, 400, "There is no such action");
-}
-
-/* ---- metadata */
-
-static void metadata_answer(const json_t *row, PocketReply *r)
-{
-    r->status = 200;
-    r->json = json_make_new("{s:O}", "metadata", json_object_get(row, "metadata"));
-}
-
-void cinder_metadata_get(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
-    if (row)
-        metadata_answer(row, r);
-}
-
-static void metadata_change(Pocket *p, const PocketCall *c, bool replace, PocketReply *r)
-{
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
-    json_t *in = json_object_get(c->body, "metadata");
-    if (!row)
-        return;
-    if (!json_is_object(in)) {
-        cinder_fail(r, 400, "Missing required element 'metadata' in request body.");
-        return;
-    }
-    if (!metadata_valid(in, r))
-        return;
-    if (replace)
-        json_object_set(row, "metadata", in);
-    else
-        json_object_update(json_object_get(row, "metadata"), in);
-    put(p, row);
-    metadata_answer(row, r);
-}
-
-void cinder_metadata_post(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    metadata_change(p, c, false, r);
-}
-
-void cinder_metadata_put(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    metadata_change(p, c, true, r);
-}
-
-void cinder_metadata_delete(Pocket *p, const PocketCall *c, PocketReply *r)
-{
-    _cleanup_json_ json_t *row = get_new(p, c, false, r);
-    if (!row)
-        return;
-    if (json_object_del(json_object_get(row, "metadata"), cinder_arg(c, 1)) < 0) {
-        cinder_fail(r, 404, "Volume %s has no metadata with key %s.", row_get(row, "id"),
-                    cinder_arg(c, 1));
-        return;
-    }
-    put(p, row);
-    r->status = 200;
 }
 
 /* ---- Nova's calls */
@@ -511,7 +424,7 @@ bool cinder_attach(Pocket *p, const char *volume_id, const char *server_id)
                                       "volume_id", volume_id, "attachment_id", id, "server_id",
                                       server_id, "device", "/dev/vdb", "host_name", "attached_at",
                                       now));
-    put(p, row);
+    cinder_volume_put(p, row);
     return true;
 }
 
@@ -521,7 +434,6 @@ void cinder_detach(Pocket *p, const char *volume_id)
     if (!row)
         return;
     json_object_set_new(row, "attachments", json_array());
-    row_text(row, "status", "available");
-    json_object_del(row, "_left");
-    put(p, row);
+    arrive(row, "available");
+    cinder_volume_put(p, row);
 }

@@ -95,24 +95,42 @@ static void html_text(Buf *b, const char *s)
         }
 }
 
-static void fail_html(PocketService s, PocketReply *r, int status, const char *message)
+static void fail_html(PocketReply *r, int status, const char *message)
 {
     strlist_add(&r->headers, "Content-Type: text/html; charset=UTF-8");
     if (!r->text.max)
         r->text = BUF_INIT(BUF_MAX_BODY);
     buf_truncate(&r->text, 0);
     const char *title = status_title(status);
-    if (s == POCKET_SWIFT) {
-        buf_printf(&r->text, "<html><h1>%s</h1><p>", title);
-        html_text(&r->text, message);
-        buf_str(&r->text, "</p></html>");
-        return;
-    }
-    buf_printf(&r->text,
-               "<html>\n <head>\n  <title>%d %s</title>\n </head>\n <body>\n  <h1>%d %s</h1>\n  ",
-               status, title, status, title);
+    buf_printf(&r->text, "<html><h1>%s</h1><p>", title);
     html_text(&r->text, message);
-    buf_str(&r->text, "<br /><br />\n\n\n\n </body>\n</html>");
+    buf_str(&r->text, "</p></html>");
+}
+
+/* What WebOb makes of an error for who takes JSON only; serve.c makes a page of it for others. */
+static void fail_parts(PocketReply *r, int status, const char *message)
+{
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+    html_text(&text, message);
+    buf_str(&text, "<br /><br />\n\n\n");
+    _cleanup_free_ char *code = xasprintf("%d %s", status, status_title(status));
+    r->json = json_make_new("{s:s, s:s, s:s}", "message", text.p, "code", code, "title",
+                            status_title(status));
+}
+
+void error_page(PocketReply *r)
+{
+    _cleanup_json_ json_t *parts = r->json;
+    const char *code = json_str_or(parts, "code", ""), *message = json_str_or(parts, "message", "");
+    r->json = NULL;
+    strlist_add(&r->headers, "Content-Type: text/html; charset=UTF-8");
+    if (!r->text.max)
+        r->text = BUF_INIT(BUF_MAX_BODY);
+    buf_truncate(&r->text, 0);
+    buf_printf(&r->text,
+               "<html>\n <head>\n  <title>%s</title>\n </head>\n <body>\n  <h1>%s</h1>\n  %s\n "
+               "</body>\n</html>",
+               code, code, message);
 }
 
 void pocket_fail(PocketService s, PocketReply *r, int status, const char *type, const char *format,
@@ -142,9 +160,11 @@ void pocket_fail(PocketService s, PocketReply *r, int status, const char *type, 
                           type ? type : titles[row].neutron, "message", message, "detail", "");
         break;
     case POCKET_GLANCE:
+        fail_parts(r, status, message);
+        break;
     case POCKET_SWIFT:
     case POCKET_SERVICES:
-        fail_html(s, r, status, message);
+        fail_html(r, status, message);
         break;
     }
 }
@@ -200,14 +220,15 @@ char *pocket_stamp(const Pocket *p, PocketService s)
 }
 
 /* The page's limit: the query's, at most page_max. False: it is no number. */
-static bool page_limit(const Pocket *p, const PocketCall *c, size_t *ret)
+static bool page_limit(const Pocket *p, PocketService s, const PocketCall *c, size_t *ret)
 {
     int64_t max = p->page_max > 0 ? p->page_max : 1000;
     int64_t limit = max;
     const char *text = pocket_query(c, "limit");
     if (text && !parse_int(text, 0, INT32_MAX, &limit))
         return false;
-    *ret = (size_t)(limit == 0 ? max : MIN(limit, max));
+    /* Neutron takes 0 for all, Nova and Cinder for none. */
+    *ret = (size_t)(limit == 0 && s == POCKET_NEUTRON ? max : MIN(limit, max));
     return true;
 }
 
@@ -234,14 +255,15 @@ static void add_query(Buf *b, const char *name, const char *value)
     buf_url_quote(b, value, "");
 }
 
-static json_t *next_link_new(const Pocket *p, PocketService s, const PocketCall *c,
+/* The same list from this marker on; marker NULL: none. */
+static json_t *page_link_new(const Pocket *p, PocketService s, const PocketCall *c, bool backwards,
                              const char *marker)
 {
     _cleanup_(buf_clear) Buf query = BUF_INIT(BUF_MAX_LINE);
     const char *name;
     json_t *value;
     json_object_foreach (c->query, name, value) {
-        if (streq(name, "marker"))
+        if (streq(name, "marker") || streq(name, "page_reverse"))
             continue;
         if (json_is_string(value))
             add_query(&query, name, json_string_value(value));
@@ -251,17 +273,39 @@ static json_t *next_link_new(const Pocket *p, PocketService s, const PocketCall 
             add_query(&query, name, json_string_value(item));
         }
     }
-    add_query(&query, "marker", marker);
+    if (marker)
+        add_query(&query, "marker", marker);
+    if (backwards)
+        add_query(&query, "page_reverse", "True");
     _cleanup_free_ char *base = pocket_url(p, s);
     _cleanup_free_ char *href = xasprintf("%s%s%s", base, c->path, query.p);
-    return json_make_new("[{s:s,s:s}]", "rel", "next", "href", href);
+    return json_make_new("{s:s,s:s}", "rel", backwards ? "previous" : "next", "href", href);
+}
+
+/* A page that is full names a next one, even if nothing follows: that is all a service looks at.
+ * Neutron names the way back too, for who asked for a limit. NULL: no links. */
+static json_t *page_links_new(const Pocket *p, PocketService s, const PocketCall *c,
+                              const json_t *page, size_t limit)
+{
+    json_t *links = json_array();
+    size_t n = json_array_size(page);
+    const char *last = n > 0 && n == limit ? json_str(json_array_get(page, n - 1), "id") : NULL;
+    if (last)
+        json_array_append_new(links, page_link_new(p, s, c, false, last));
+    if (s == POCKET_NEUTRON && pocket_query(c, "limit") && !streq(pocket_query(c, "limit"), "0"))
+        json_array_append_new(
+            links, page_link_new(p, s, c, true, json_str(json_array_get(page, 0), "id")));
+    if (json_array_size(links) > 0)
+        return links;
+    json_decref(links);
+    return NULL;
 }
 
 void pocket_page(Pocket *p, PocketService s, const PocketCall *c, PocketReply *r,
                  const char *plural, json_t *rows)
 {
     size_t limit, start;
-    if (!page_limit(p, c, &limit)) {
+    if (!page_limit(p, s, c, &limit)) {
         pocket_fail(s, r, 400, NULL, "Invalid input for query parameters limit. Value: %s.",
                     pocket_query(c, "limit"));
         json_decref(rows);
@@ -279,10 +323,10 @@ void pocket_page(Pocket *p, PocketService s, const PocketCall *c, PocketReply *r
     r->status = 200;
     r->json = json_object();
     json_object_set_new(r->json, plural, page);
-    if (end > start && end < json_array_size(rows)) {
-        _cleanup_free_ char *links = xasprintf("%s_links", plural);
-        const char *last = json_str(json_array_get(rows, end - 1), "id");
-        json_object_set_new(r->json, links, next_link_new(p, s, c, last ? last : ""));
+    json_t *links = page_links_new(p, s, c, page, limit);
+    if (links) {
+        _cleanup_free_ char *name = xasprintf("%s_links", plural);
+        json_object_set_new(r->json, name, links);
     }
     json_decref(rows);
 }

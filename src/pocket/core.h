@@ -38,6 +38,9 @@ typedef struct Arrival {
 /* Numbers the request and performs what a fault rule wants before the effect. False: the call is
  * answered (c->answered and the reply are set) and nothing may happen. */
 bool arrival_begin(Arrival *a, const Listener *l, HttpdCall *c);
+/* To be called when the whole request is here, before its effect and without the lock: a rule may
+ * want the client dead by then. */
+void arrival_land(Arrival *a, HttpdCall *c);
 /* To be called with the finished reply, after the commit: adds the request id, performs what a
  * rule wants after the effect, writes the log line. */
 void arrival_end(Arrival *a, HttpdCall *c);
@@ -54,6 +57,10 @@ json_t *query_parse_new(const char *query);
 /* The minor version asked for in OpenStack-API-Version ("compute 2.67") or the older header; 1 (or
  * 0 for Cinder) if none; -1 if it is above `max` or no version at all. */
 int microversion_of(PocketService s, const StrList *headers, int max);
+/* The version asked for of this service ("2.67", "latest"), or NULL; to be freed. The header may
+ * name several services. */
+char *microversion_text(PocketService s, const StrList *headers);
+bool version_shaped(const char *text); /* "2.67" */
 /* The path of an access rule of an application credential: one star stands for one segment, two
  * for any number. */
 bool access_path_matches(const char *pattern, const char *path);
@@ -61,6 +68,9 @@ bool access_path_matches(const char *pattern, const char *path);
 const char *header_of(const StrList *headers, const char *name);
 /* 409: "Conflict"; borrowed. */
 const char *status_title(int status);
+
+/* Turns an error's parts (r->json as Glance has it) into the page for people. */
+void error_page(PocketReply *r);
 
 extern const HttpdHandler serve_handler; /* of the JSON services; user: a Listener */
 extern const HttpdHandler swift_handler;

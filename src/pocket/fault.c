@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#define BARRIER_WAIT (10 * SECOND)
+#define BARRIER_LOOK ((Msec)100) /* how soon a waiting request sees that pocket stops */
+
 typedef struct Rule {
     int64_t n, every; /* 0: not given */
     double chance;    /* < 0: not given */
@@ -18,9 +21,17 @@ typedef struct Rule {
     int64_t seen;
 } Rule;
 
+typedef struct Barrier {
+    char *name;
+    int waiting;
+    uint64_t round; /* how often it opened */
+} Barrier;
+
 struct Faults {
     char *path;
     pthread_mutex_t lock;
+    pthread_cond_t opened;
+    VEC(Barrier) barriers;
     struct timespec mtime;
     ino_t inode;
     off_t size;
@@ -35,6 +46,7 @@ static const struct {
     {"delay", FAULT_DELAY, true}, {"status", FAULT_STATUS, false},
     {"reset", FAULT_RESET, true}, {"truncate", FAULT_TRUNCATE, true},
     {"kill", FAULT_KILL, true},   {"stop", FAULT_STOP, true},
+    {"late", FAULT_LATE, false},  {"barrier", FAULT_BARRIER, false},
 };
 
 const char *fault_word(FaultKind k)
@@ -49,6 +61,7 @@ void fault_clear(Fault *f)
 {
     free(f->message);
     free(f->pid_file);
+    free(f->name);
     *f = (Fault){0};
 }
 
@@ -84,29 +97,35 @@ static int read_action(const json_t *j, Fault *f, Err *err)
         }
     if (f->kind == FAULT_NONE)
         return err_set(err, ERR_CONFIG,
-                       "\"do\" must be delay, status, reset, truncate, kill or stop");
+                       "\"do\" must be delay, status, reset, truncate, kill, stop, late or "
+                       "barrier");
     const char *when = json_str_or(j, "when", f->kind == FAULT_TRUNCATE ? "after" : "before");
     f->after = streq(when, "after");
     if ((!f->after && !streq(when, "before")) || (f->after && !may_be_after))
         return err_set(err, ERR_CONFIG, "\"when\":\"%s\" does not go with %s", when, word);
-    f->delay_ms = json_int(j, "ms", 0);
+    f->delay_ms = json_int(j, "ms", f->kind == FAULT_BARRIER ? BARRIER_WAIT : 0);
+    f->parties = (int)json_int(j, "parties", 2);
     f->status = (int)json_int(j, "status", 503);
     f->retry_after_s = (int)json_int(j, "retry_after", -1);
     f->bytes = json_int(j, "bytes", -1);
     if (f->status < 400 || f->status > 599)
         return err_set(err, ERR_CONFIG, "\"status\" must be 400 to 599");
-    if (f->kind == FAULT_KILL && !json_str(j, "pid_file"))
-        return err_set(err, ERR_CONFIG, "kill needs \"pid_file\"");
+    if ((f->kind == FAULT_KILL || f->kind == FAULT_LATE) && !json_str(j, "pid_file"))
+        return err_set(err, ERR_CONFIG, "%s needs \"pid_file\"", word);
+    if (f->parties < 2)
+        return err_set(err, ERR_CONFIG, "\"parties\" must be 2 or more");
     f->message = text_of(j, "message");
     f->pid_file = text_of(j, "pid_file");
+    f->name = text_of(j, "name");
     return 0;
 }
 
 static int read_rule(const json_t *j, Rule *r, Err *err)
 {
-    static const char *const keys[] = {
-        "n",      "every",       "chance",  "seed", "service", "match",    "do",    "ms",
-        "status", "retry_after", "message", "when", "bytes",   "pid_file", "times", NULL};
+    static const char *const keys[] = {"n",       "every",   "chance", "seed",     "service",
+                                       "match",   "do",      "ms",     "status",   "retry_after",
+                                       "message", "when",    "bytes",  "pid_file", "times",
+                                       "name",    "parties", NULL};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)j, key, value) {
@@ -197,6 +216,11 @@ int faults_open(const char *path, Faults **ret, Err *err)
     Faults *f = NEW(Faults);
     f->path = xstrdup(path);
     pthread_mutex_init(&f->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&f->opened, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     (void)changed(f);
     _cleanup_(err_clear) Err e = {0};
     if (read_rules(f, &e) < 0) {
@@ -213,6 +237,10 @@ Faults *faults_close(Faults *f)
         return NULL;
     rules_clear(f);
     free(f->path);
+    for (size_t i = 0; i < f->barriers.len; i++)
+        free(f->barriers.items[i].name);
+    vec_clear(&f->barriers);
+    pthread_cond_destroy(&f->opened);
     pthread_mutex_destroy(&f->lock);
     free(f);
     return NULL;
@@ -274,6 +302,44 @@ void faults_next(Faults *f, const char *service, const char *method, const char 
         *ret = winner->fault;
         ret->message = ret->message ? xstrdup(ret->message) : NULL;
         ret->pid_file = ret->pid_file ? xstrdup(ret->pid_file) : NULL;
+        ret->name = ret->name ? xstrdup(ret->name) : NULL;
     }
     pthread_mutex_unlock(&f->lock);
+}
+
+/* The barrier of that name, made if it is not there; its place stays, the pointer may not. */
+static size_t barrier_at(Faults *f, const char *name)
+{
+    for (size_t i = 0; i < f->barriers.len; i++)
+        if (streq(f->barriers.items[i].name, name))
+            return i;
+    vec_push(&f->barriers, (Barrier){.name = xstrdup(name)});
+    return f->barriers.len - 1;
+}
+
+static void wait_a_bit(Faults *f, Msec until)
+{
+    Msec end = MIN(until, time_mono() + BARRIER_LOOK);
+    struct timespec at = {.tv_sec = end / SECOND, .tv_nsec = (end % SECOND) * 1000000};
+    (void)pthread_cond_timedwait(&f->opened, &f->lock, &at);
+}
+
+bool faults_meet(Faults *f, const Fault *fault, const volatile bool *stopping)
+{
+    Msec until = time_mono() + fault->delay_ms;
+    pthread_mutex_lock(&f->lock);
+    size_t at = barrier_at(f, fault->name ? fault->name : "");
+    uint64_t round = f->barriers.items[at].round;
+    if (++f->barriers.items[at].waiting >= fault->parties) {
+        f->barriers.items[at].waiting = 0;
+        f->barriers.items[at].round++;
+        pthread_cond_broadcast(&f->opened);
+    }
+    while (f->barriers.items[at].round == round && time_mono() < until && !*stopping)
+        wait_a_bit(f, until);
+    bool opened = f->barriers.items[at].round != round;
+    if (!opened)
+        f->barriers.items[at].waiting--;
+    pthread_mutex_unlock(&f->lock);
+    return opened;
 }

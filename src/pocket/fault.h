@@ -13,6 +13,11 @@
  *                                       half)
  *                    "do":"kill","pid_file":"..."  SIGKILL to that process, "before" or "after"
  *                    "do":"stop"        SIGKILL to pocket itself, "before" or "after"
+ *                    "do":"late","pid_file":"...","ms":200  SIGKILL to that process; when it is
+ *                                       dead, and so much later, the effect; nobody is answered
+ *                    "do":"barrier","name":"x","parties":2,"ms":10000  held until so many wait at
+ *                                       the barrier of that name, then all of them go on together;
+ *                                       a request that waited so long in vain goes on alone
  *   how often:       "times":2 (default: without limit)
  *
  * A rule counts the requests that fit its service and match, from the moment the file was read.
@@ -30,17 +35,21 @@ typedef enum FaultKind {
     FAULT_RESET,
     FAULT_TRUNCATE,
     FAULT_KILL,
-    FAULT_STOP
+    FAULT_STOP,
+    FAULT_LATE,
+    FAULT_BARRIER
 } FaultKind;
 
 typedef struct Fault {
     FaultKind kind;
-    bool after; /* the effect */
-    Msec delay_ms;
+    bool after;    /* the effect */
+    Msec delay_ms; /* delay, late; barrier: the longest wait */
+    int parties;   /* of a barrier */
     int status, retry_after_s;
     int64_t bytes;  /* truncate; -1: half */
     char *message;  /* or NULL */
     char *pid_file; /* or NULL */
+    char *name;     /* of a barrier, or NULL */
 } Fault;
 
 typedef struct Faults Faults;
@@ -52,5 +61,8 @@ Faults *faults_close(Faults *f);
  * without the query. Thread: any. A file that has become bad is reported on standard error, and
  * its good lines are used. */
 void faults_next(Faults *f, const char *service, const char *method, const char *path, Fault *ret);
+/* Waits at the barrier of this fault; true when the others have come, false after delay_ms or when
+ * *stopping. Barriers stand as long as the Faults: a changed file does not move who waits. */
+bool faults_meet(Faults *f, const Fault *fault, const volatile bool *stopping);
 void fault_clear(Fault *f);
 const char *fault_word(FaultKind k);

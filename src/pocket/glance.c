@@ -56,19 +56,51 @@ static bool in_list(const char *list, const char *value)
     return false;
 }
 
+static bool tagged(const json_t *image, const char *tag)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(image, "tags"), i, item) {
+        if (streq(json_string_value(item), tag))
+            return true;
+    }
+    return false;
+}
+
+/* One pair of the query. Every name that means nothing else is a property. */
+static bool fits_one(const json_t *image, const char *name, const char *want)
+{
+    static const char *const others[] = {"limit",    "marker",        "sort",
+                                         "sort_key", "sort_dir",      "size_min",
+                                         "size_max", "member_status", "os_hidden"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (streq(name, others[i]))
+            return true;
+    if (streq(name, "tag"))
+        return tagged(image, want);
+    const json_t *have = json_object_get(image, name);
+    if (json_is_boolean(have))
+        return streq(want, json_is_true(have) ? "true" : "false");
+    const char *text = json_string_value(have);
+    if (!text)
+        return false;
+    return starts_with(want, "in:") ? in_list(want + 3, text) : streq(want, text);
+}
+
 static bool fits(const PocketCall *c, const json_t *image)
 {
-    static const char *const keys[] = {"id",    "name",        "status",           "visibility",
-                                       "owner", "disk_format", "container_format", NULL};
-    for (size_t i = 0; keys[i]; i++) {
-        const char *want = pocket_query(c, keys[i]);
-        const char *have = json_str_or(image, keys[i], "");
-        if (!want)
-            continue;
-        if (starts_with(want, "in:") ? !in_list(want + 3, have) : !streq(want, have))
+    const char *name;
+    json_t *value;
+    json_object_foreach (c->query, name, value) {
+        if (!fits_one(image, name, pocket_query(c, name)))
             return false;
     }
     return true;
+}
+
+static void bad_request(PocketReply *r, const char *words, const char *value)
+{
+    pocket_fail(POCKET_GLANCE, r, 400, NULL, "%s%s", words, value);
 }
 
 /* One of the sort keys: texts by their bytes, numbers by their value, as the database would. */
@@ -82,24 +114,41 @@ static int compare(const json_t *a, const json_t *b, const char *key)
     return strcmp(s ? s : "", t ? t : "");
 }
 
-/* sort=key:dir,key:dir, or sort_key and sort_dir; the rows come oldest first and insertion keeps
- * equal ones in order. */
-static void sort_rows(const PocketCall *c, json_t *rows)
+/* The first key of sort=key:dir,key:dir, or of sort_key and sort_dir. False: there is no such key
+ * or direction, and the reply is filled. */
+static bool sort_of(const PocketCall *c, char **ret_key, bool *ret_down, PocketReply *r)
 {
+    static const char *const keys[] = {"name", "status", "container_format", "disk_format",
+                                       "size", "id",     "created_at",       "updated_at"};
     const char *sort = pocket_query(c, "sort");
     const char *key = pocket_query(c, "sort_key"), *dir = pocket_query(c, "sort_dir");
     _cleanup_free_ char *spec =
         sort ? xstrdup(sort) : xasprintf("%s:%s", key ? key : "created_at", dir ? dir : "desc");
-    size_t n = strcspn(spec, ",");
-    spec[n] = 0;
+    spec[strcspn(spec, ",")] = 0;
     char *colon = strchr(spec, ':');
-    bool down = colon ? streq(colon + 1, "desc") : true;
     if (colon)
-        *colon = 0;
+        *colon++ = 0;
+    if (colon && !streq(colon, "asc") && !streq(colon, "desc")) {
+        bad_request(r, "Invalid sort direction: ", colon);
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (streq(spec, keys[i])) {
+            *ret_key = TAKE(spec);
+            *ret_down = !colon || streq(colon, "desc");
+            return true;
+        }
+    bad_request(r, "Invalid sort key: ", spec);
+    return false;
+}
+
+/* The rows come oldest first and insertion keeps equal ones in order. */
+static void sort_rows(json_t *rows, const char *key, bool down)
+{
     for (size_t i = 1; i < json_array_size(rows); i++)
         for (size_t j = i; j > 0; j--) {
             json_t *a = json_array_get(rows, j - 1), *b = json_array_get(rows, j);
-            int order = compare(a, b, spec);
+            int order = compare(a, b, key);
             if (down ? order >= 0 : order <= 0)
                 break;
             json_incref(a);
@@ -128,15 +177,19 @@ static void page(Pocket *p, const PocketCall *c, PocketReply *r, json_t *rows)
     int64_t max = p->page_max > 0 ? p->page_max : 1000;
     int64_t limit = MIN(25, max); /* Glance's own default */
     const char *text = pocket_query(c, "limit"), *marker = pocket_query(c, "marker");
-    if (text && !parse_int(text, 0, INT32_MAX, &limit)) {
-        pocket_fail(POCKET_GLANCE, r, 400, NULL, "limit param must be an integer");
+    if (text && !parse_int(text, INT32_MIN, INT32_MAX, &limit)) {
+        bad_request(r, "limit param must be an integer", "");
+        return;
+    }
+    if (limit < 0) {
+        bad_request(r, "limit param must be positive", "");
         return;
     }
     size_t start = 0, size = json_array_size(rows);
     while (marker && start < size && !streq(json_str(json_array_get(rows, start), "id"), marker))
         start++;
     if (marker && start++ == size) {
-        pocket_fail(POCKET_GLANCE, r, 404, NULL, "Failed to find image %s to page from", marker);
+        bad_request(r, "Invalid marker: ", marker);
         return;
     }
     json_t *images = json_array();
@@ -148,7 +201,8 @@ static void page(Pocket *p, const PocketCall *c, PocketReply *r, json_t *rows)
     add_query(c, &first);
     r->status = 200;
     r->json = json_make_new("{s:o,s:s}", "images", images, "schema", "/v2/schemas/images");
-    if (end > start && end < size) {
+    /* A full page names a next one, even if nothing follows. */
+    if (end > start && end - start == (size_t)MIN(limit, max)) {
         _cleanup_free_ char *next =
             xasprintf("%smarker=%s", first.p, json_str(json_array_get(rows, end - 1), "id"));
         json_object_set_new(r->json, "next", json_string(next));
@@ -159,6 +213,10 @@ static void page(Pocket *p, const PocketCall *c, PocketReply *r, json_t *rows)
 
 static void list_images(Pocket *p, const PocketCall *c, PocketReply *r)
 {
+    _cleanup_free_ char *key = NULL;
+    bool down;
+    if (!sort_of(c, &key, &down, r))
+        return;
     _cleanup_json_ json_t *all = store_list_new(p->store, "image", NULL);
     _cleanup_json_ json_t *rows = json_array();
     size_t i;
@@ -167,27 +225,87 @@ static void list_images(Pocket *p, const PocketCall *c, PocketReply *r)
         if (visible(c, image) && fits(c, image))
             json_array_append(rows, image);
     }
-    sort_rows(c, rows);
+    sort_rows(rows, key, down);
     page(p, c, r, rows);
+}
+
+/* The image of the path if the caller may see it; else NULL and a 404. */
+static json_t *image_get_new(Pocket *p, const PocketCall *c, PocketReply *r)
+{
+    json_t *image = store_get_new(p->store, "image", c->args.items[0]);
+    if (image && visible(c, image))
+        return image;
+    json_decref(image);
+    pocket_fail(POCKET_GLANCE, r, 404, NULL, "No image found with ID %s", c->args.items[0]);
+    return NULL;
 }
 
 static void get_image(Pocket *p, const PocketCall *c, PocketReply *r)
 {
-    json_t *image = store_get_new(p->store, "image", c->args.items[0]);
-    if (image && visible(c, image)) {
-        r->status = 200;
-        r->json = image;
+    json_t *image = image_get_new(p, c, r);
+    if (!image)
+        return;
+    r->status = 200;
+    r->json = image;
+}
+
+/* `name` and `owner` may be NULL. */
+static json_t *image_new(Pocket *p, const char *name, const char *owner)
+{
+    _cleanup_free_ char *id = pocket_uuid(true);
+    _cleanup_free_ char *now = pocket_stamp(p, POCKET_GLANCE);
+    _cleanup_free_ char *self = xasprintf("/v2/images/%s", id);
+    _cleanup_free_ char *file = xasprintf("/v2/images/%s/file", id);
+    json_t *image = json_make_new(
+        "{s:s,s:s,s:s,s:b,s:b,s:n,s:n,s:i,s:i,s:n,s:n,s:n,s:s,s:s,s:s,s:s,s:[]}", "id", id,
+        "status", "queued", "visibility", "shared", "protected", 0, "os_hidden", 0,
+        "container_format", "disk_format", "min_disk", 0, "min_ram", 0, "size", "virtual_size",
+        "checksum", "created_at", now, "updated_at", now, "self", self, "file", file, "tags");
+    json_object_set_new(image, "name", name ? json_string(name) : json_null());
+    json_object_set_new(image, "owner", json_string(owner ? owner : ""));
+    json_object_set_new(image, "schema", json_string("/v2/schemas/image"));
+    return image;
+}
+
+/* Without a content it stays queued: nobody can upload one. */
+static void create_image(Pocket *p, const PocketCall *c, PocketReply *r)
+{
+    static const char *const keys[] = {"container_format", "disk_format", "min_disk", "min_ram",
+                                       "tags"};
+    if (!json_is_object(c->body)) {
+        bad_request(r, "Expecting to be sent an object", "");
         return;
     }
-    json_decref(image);
-    pocket_fail(POCKET_GLANCE, r, 404, NULL, "No image found with ID %s", c->args.items[0]);
+    json_t *image = image_new(p, json_str(c->body, "name"), c->user->project_id);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (json_object_get(c->body, keys[i]))
+            json_object_set(image, keys[i], json_object_get(c->body, keys[i]));
+    store_put(p->store, "image", c->user->project_id, json_str_or(image, "name", ""), image);
+    r->status = 201;
+    r->json = image;
+}
+
+static void delete_image(Pocket *p, const PocketCall *c, PocketReply *r)
+{
+    _cleanup_json_ json_t *image = image_get_new(p, c, r);
+    if (!image)
+        return;
+    if (!streq(json_str(image, "owner"), c->user->project_id) &&
+        !pocket_has_role(c->user, "admin")) {
+        pocket_fail(POCKET_GLANCE, r, 403, NULL, "You are not permitted to delete this image.");
+        return;
+    }
+    (void)store_delete(p->store, "image", c->args.items[0]);
+    r->status = 204;
 }
 
 const PocketRoute glance_routes[] = {
     {"GET", "/", NEED_NOTHING, get_root},
     {"GET", "/versions", NEED_NOTHING, get_versions},
     {"GET", "/v2/images", NEED_PROJECT, list_images},
+    {"POST", "/v2/images", NEED_MEMBER, create_image},
     {"GET", "/v2/images/{id}", NEED_PROJECT, get_image},
+    {"DELETE", "/v2/images/{id}", NEED_MEMBER, delete_image},
     {0},
 };
 
@@ -195,19 +313,13 @@ void glance_start(Pocket *p, bool fresh)
 {
     if (!fresh)
         return;
-    _cleanup_free_ char *id = pocket_uuid(true);
-    _cleanup_free_ char *now = pocket_stamp(p, POCKET_GLANCE);
-    _cleanup_free_ char *self = xasprintf("/v2/images/%s", id);
-    _cleanup_free_ char *file = xasprintf("/v2/images/%s/file", id);
     _cleanup_json_ json_t *admin = store_find_new(p->store, "project", NULL, "admin");
-    _cleanup_json_ json_t *image = json_make_new(
-        "{s:s,s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:[]}", "id", id,
-        "name", "debian-12", "status", "active", "visibility", "public", "protected", 0,
-        "os_hidden", 0, "container_format", "bare", "disk_format", "qcow2", "min_disk", 2,
-        "min_ram", 256, "size", 0, "virtual_size", (json_int_t)0, "owner",
-        json_str_or(admin, "id", ""), "checksum", "d41d8cd98f00b204e9800998ecf8427e", "created_at",
-        now, "updated_at", now, "self", self, "file", file, "tags");
-    json_object_set_new(image, "schema", json_string("/v2/schemas/image"));
-    json_object_set_new(image, "os_distro", json_string("debian"));
+    _cleanup_json_ json_t *image = image_new(p, "debian-12", json_str_or(admin, "id", ""));
+    _cleanup_json_ json_t *more =
+        json_make_new("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:s,s:s}", "status", "active", "visibility",
+                      "public", "container_format", "bare", "disk_format", "qcow2", "min_disk", 2,
+                      "min_ram", 256, "size", 0, "virtual_size", 0, "checksum",
+                      "d41d8cd98f00b204e9800998ecf8427e", "os_distro", "debian");
+    json_object_update(image, more);
     store_put(p->store, "image", NULL, "debian-12", image);
 }

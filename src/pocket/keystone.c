@@ -16,6 +16,8 @@ static void get_versions(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     (void)c;
     r->status = 300;
+    _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
+    strlist_addf(&r->headers, "Location: %s/v3/", base);
     r->json = json_make_new("{s:{s:[o]}}", "versions", "values", version_new(p));
 }
 
@@ -59,6 +61,7 @@ const PocketRoute keystone_routes[] = {
     {"GET", "/v3/roles", NEED_TOKEN, ks_role_list},
     {"POST", "/v3/roles", NEED_TOKEN, ks_role_post},
     {"GET", "/v3/roles/{role}", NEED_TOKEN, ks_role_get},
+    {"DELETE", "/v3/roles/{role}", NEED_TOKEN, ks_role_delete},
     {"GET", "/v3/projects/{project}/users/{user}/roles", NEED_TOKEN, ks_grant_list},
     {"PUT", GRANT, NEED_TOKEN, ks_grant_put},
     {"DELETE", GRANT, NEED_TOKEN, ks_grant_delete},

@@ -185,6 +185,13 @@ static bool check(Pocket *p, const PocketCall *c, const json_t *in, PocketReply 
     return !there;
 }
 
+/* What was not said stays null, which means no. */
+static json_t *unrestricted_new(const json_t *in)
+{
+    json_t *v = json_object_get(in, "unrestricted");
+    return json_is_boolean(v) ? json_incref(v) : json_null();
+}
+
 void ks_credential_post(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     const json_t *in = json_object_get(c->body, "application_credential");
@@ -201,11 +208,10 @@ void ks_credential_post(Pocket *p, const PocketCall *c, PocketReply *r)
     const char *secret = json_str_or(in, "secret", secret_expose(made).p);
     _cleanup_free_ char *id = pocket_uuid(false);
     _cleanup_json_ json_t *row = json_make_new(
-        "{s:s,s:s,s:s?,s:s,s:s?,s:o,s:s?,s:b,s:n,s:o}", "id", id, "name", json_str(in, "name"),
+        "{s:s,s:s,s:s?,s:s,s:s?,s:o,s:s?,s:o,s:n,s:o}", "id", id, "name", json_str(in, "name"),
         "description", json_str(in, "description"), "user_id", c->user->user_id, "project_id",
         c->user->project_id, "role_names", roles, "expires_at", json_str(in, "expires_at"),
-        "unrestricted", json_bool(in, "unrestricted", false), "system", "secret_hash",
-        ks_hash_new(secret));
+        "unrestricted", unrestricted_new(in), "system", "secret_hash", ks_hash_new(secret));
     if (rules)
         json_object_set_new(row, "access_rules", rules);
     store_put(p->store, "app_credential", c->user->user_id, json_str(in, "name"), row);

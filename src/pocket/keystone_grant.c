@@ -58,6 +58,26 @@ void ks_role_post(Pocket *p, const PocketCall *c, PocketReply *r)
     ks_one(p, r, 201, "role", "roles", role_view_new(row));
 }
 
+void ks_role_delete(Pocket *p, const PocketCall *c, PocketReply *r)
+{
+    const char *id = c->args.items[0];
+    if (!ks_admin(c)) {
+        ks_forbidden(r, "identity:delete_role");
+        return;
+    }
+    _cleanup_json_ json_t *grants = store_list_new(p->store, "assignment", NULL);
+    size_t i;
+    json_t *grant;
+    json_array_foreach (grants, i, grant) {
+        if (streq(json_str(grant, "role_id"), id))
+            store_delete(p->store, "assignment", json_str(grant, "id"));
+    }
+    if (store_delete(p->store, "role", id))
+        r->status = 204;
+    else
+        ks_missing(r, "role", id);
+}
+
 /* The three things a grant is made of, all there and the caller allowed; false: reply filled. */
 typedef struct Grant {
     json_t *project, *user, *role;

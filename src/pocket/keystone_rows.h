@@ -57,6 +57,6 @@ PocketHandler ks_user_list, ks_user_get, ks_user_post, ks_user_patch, ks_user_de
     ks_user_password, ks_user_projects;
 PocketHandler ks_project_list, ks_project_get, ks_project_post, ks_project_patch, ks_project_delete,
     ks_domain_list, ks_domain_get, ks_domain_post;
-PocketHandler ks_role_list, ks_role_get, ks_role_post, ks_grant_put, ks_grant_delete, ks_grant_head,
-    ks_grant_list, ks_assignment_list;
+PocketHandler ks_role_list, ks_role_get, ks_role_post, ks_role_delete, ks_grant_put,
+    ks_grant_delete, ks_grant_head, ks_grant_list, ks_assignment_list;
 PocketHandler ks_credential_list, ks_credential_get, ks_credential_post, ks_credential_delete;

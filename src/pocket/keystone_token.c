@@ -2,6 +2,7 @@
  * management". */
 #include "io/crypt.h"
 #include "pocket/keystone_rows.h"
+#include <stdio.h>
 
 static void token_hash(const char *token, Buf *ret)
 {
@@ -121,7 +122,8 @@ Caller *keystone_caller_new(Pocket *p, const char *token)
 
 bool caller_may(const Caller *c, PocketService s, const char *method, const char *path)
 {
-    if (!c->access_rules)
+    /* Keystone itself does not look at them: the middleware of the other services does. */
+    if (!c->access_rules || s == POCKET_KEYSTONE)
         return true;
     size_t i;
     json_t *rule;
@@ -240,26 +242,33 @@ static void login_clear(Login *l)
 }
 DEFINE_CLEAR(Login, login_clear)
 
-static bool by_password(Pocket *p, const json_t *identity, Login *l)
+/* The login's methods: 0, or the status of the refusal. What an id names and is not there is 404
+ * in Keystone, and not 401. */
+static int by_password(Pocket *p, const json_t *identity, Login *l)
 {
     const json_t *by = json_at(identity, "password.user");
+    const char *password = json_str(by, "password");
+    if (!password || !(json_str(by, "id") || json_object_get(by, "domain")))
+        return 400;
     l->user = ks_user_new(p, by);
-    return l->user && ks_hash_fits(json_object_get(l->user, "password"), json_str(by, "password"));
+    return l->user && ks_hash_fits(json_object_get(l->user, "password"), password) ? 0 : 401;
 }
 
-static bool by_token(Pocket *p, const json_t *identity, Login *l)
+static int by_token(Pocket *p, const json_t *identity, Login *l)
 {
     const char *token = json_str(identity, "token.id");
     _cleanup_(caller_drop) Caller *c = token ? keystone_caller_new(p, token) : NULL;
+    if (!c)
+        return token ? 404 : 400;
     /* A token of a restricted credential can't be exchanged for a wider one. */
-    if (!c || c->credential_id)
-        return false;
+    if (c->credential_id)
+        return 401;
     l->user = store_get_new(p->store, "user", c->user.user_id);
     l->old_token = json_incref(c->token);
-    return true;
+    return 0;
 }
 
-static bool by_credential(Pocket *p, const json_t *identity, Login *l)
+static int by_credential(Pocket *p, const json_t *identity, Login *l)
 {
     const json_t *by = json_object_get(identity, "application_credential");
     const char *id = json_str(by, "id"), *name = json_str(by, "name");
@@ -270,16 +279,17 @@ static bool by_credential(Pocket *p, const json_t *identity, Login *l)
         if (user)
             l->credential = store_find_new(p->store, "app_credential", json_str(user, "id"), name);
     }
-    if (!l->credential ||
-        !ks_hash_fits(json_object_get(l->credential, "secret_hash"), json_str(by, "secret")))
-        return false;
+    if (!l->credential)
+        return id ? 404 : 401;
+    if (!ks_hash_fits(json_object_get(l->credential, "secret_hash"), json_str(by, "secret")))
+        return 401;
     l->user = store_get_new(p->store, "user", json_str(l->credential, "user_id"));
-    return true;
+    return 0;
 }
 
 static const struct {
     const char *name;
-    bool (*find)(Pocket *p, const json_t *identity, Login *l);
+    int (*find)(Pocket *p, const json_t *identity, Login *l);
 } methods[] = {
     {"password", by_password}, {"token", by_token}, {"application_credential", by_credential}};
 
@@ -330,6 +340,13 @@ void ks_drop_expired(Pocket *p)
     }
 }
 
+static void time_text(Msec t, char out[static TIME_TEXT_MAX])
+{
+    (void)time_format(t, false, out);
+    size_t n = strlen(out);
+    (void)snprintf(out + n - 1, TIME_TEXT_MAX - n + 1, ".000000Z");
+}
+
 static json_t *token_row_new(Pocket *p, const char *token, const char *method, const Login *l,
                              const char *project_id)
 {
@@ -338,8 +355,10 @@ static json_t *token_row_new(Pocket *p, const char *token, const char *method, c
     if (l->old_token)
         expires = MIN(expires, json_int(l->old_token, "expires_ms", 0));
     char issued_text[TIME_TEXT_MAX], expires_text[TIME_TEXT_MAX];
-    (void)time_format(now, true, issued_text);
-    (void)time_format(expires, true, expires_text);
+    /* Keystone's times are whole seconds, written with six zeros behind the point. */
+    expires = expires / SECOND * SECOND;
+    time_text(now, issued_text);
+    time_text(expires, expires_text);
     _cleanup_(buf_clear) Buf id = BUF_INIT(128);
     token_hash(token, &id);
     _cleanup_(buf_clear) Buf audit = BUF_INIT(64);
@@ -394,8 +413,13 @@ void ks_token_post(Pocket *p, const PocketCall *c, PocketReply *r)
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         if (!streq(methods[i].name, name))
             continue;
-        if (methods[i].find(p, identity, &login) && enabled(login.user) &&
-            find_scope(p, &login, json_at(c->body, "auth.scope"), &project_id))
+        int status = methods[i].find(p, identity, &login);
+        if (status == 400 || status == 404)
+            pocket_fail(POCKET_KEYSTONE, r, status, NULL,
+                        status == 400 ? "Invalid input for the method %s." : "Could not find %s.",
+                        name);
+        else if (!status && enabled(login.user) &&
+                 find_scope(p, &login, json_at(c->body, "auth.scope"), &project_id))
             issue(p, c, r, name, &login, project_id);
         else
             ks_unauthorized(p, r);
@@ -446,5 +470,8 @@ void ks_catalog_get(Pocket *p, const PocketCall *c, PocketReply *r)
         return;
     }
     r->status = 200;
-    r->json = json_make_new("{s:o}", "catalog", catalog_new(p, c->user->project_id));
+    _cleanup_free_ char *base = pocket_url(p, POCKET_KEYSTONE);
+    _cleanup_free_ char *self = xasprintf("%s/v3/auth/catalog", base);
+    r->json = json_make_new("{s:o,s:{s:s,s:n,s:n}}", "catalog", catalog_new(p, c->user->project_id),
+                            "links", "self", self, "next", "previous");
 }

@@ -27,7 +27,8 @@ static const Quota quotas[] = {
     {"network", 100, used_network},     {"subnet", 100, used_subnet},
     {"port", 500, used_port},           {"router", 10, used_router},
     {"security_group", 50, used_group}, {"security_group_rule", 500, used_rule},
-    {"floatingip", 10, used_floating},  {0},
+    {"floatingip", 10, used_floating},  {"subnetpool", -1, NULL},
+    {"rbac_policy", 10, NULL},          {0},
 };
 const QuotaSet neutron_quotas = {"neutron_quota", quotas};
 
@@ -36,7 +37,7 @@ static bool quota_allowed(const PocketCall *c, PocketReply *r)
 {
     if (streq(c->args.items[0], c->user->project_id) || row_admin(c))
         return true;
-    neutron_fail(r, 403, "PolicyNotAuthorized", "(rule:get_quota) is disallowed by policy");
+    neutron_fail(r, 403, "PolicyNotAuthorized", "rule:get_quota is disallowed by policy");
     return false;
 }
 
@@ -69,8 +70,12 @@ static void quota_put(Pocket *p, const PocketCall *c, PocketReply *r)
     json_t *in = json_object_get(c->body, "quota");
     if (json_is_object(in) && quota_change(p, &neutron_quotas, c->args.items[0], in))
         quota_show(p, c, r);
+    else if (quota_unknown(&neutron_quotas, in))
+        neutron_fail(r, 400, "HTTPBadRequest", "Unrecognized attribute(s) '%s'",
+                     quota_unknown(&neutron_quotas, in));
     else
-        neutron_fail(r, 400, "HTTPBadRequest", "Unrecognized attribute(s) in the quota");
+        neutron_fail(r, 400, "InvalidInput",
+                     "Invalid input for operation: a quota is not an integer.");
 }
 
 static void quota_delete(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -106,7 +111,6 @@ static const struct {
     {"standard-attr-timestamp", "Resource timestamps"},
     {"standard-attr-revisions", "Resource revision numbers"},
     {"revision-if-match", "If-Match constraints based on revision_number"},
-    {"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation"},
     {"fip-port-details", "Floating IP Port Details Extension"},
     {"availability_zone", "Availability Zone"},
     {"ext-gw-mode", "Neutron L3 Configurable external gateway mode"},
@@ -136,8 +140,13 @@ static void extension_show(_unused_ Pocket *p, const PocketCall *c, PocketReply 
             r->json = json_make_new("{s:o}", "extension", extension_new(i));
             return;
         }
-    neutron_fail(r, 404, "ExtensionNotFound", "Extension with alias %s does not exist",
-                 c->args.items[0]);
+    _cleanup_free_ char *words =
+        xasprintf("The resource could not be found.<br /><br />\nExtension with alias %s does not "
+                  "exist\n\n",
+                  c->args.items[0]);
+    r->status = 404; /* in a shape of its own */
+    r->json = json_make_new("{s:s, s:s, s:s}", "message", words, "code", "404 Not Found", "title",
+                            "Not Found");
 }
 
 static void versions(Pocket *p, _unused_ const PocketCall *c, PocketReply *r)

@@ -39,6 +39,7 @@ typedef struct NeutronKind {
     const char *plural, *path; /* "security_groups", "security-groups" */
     const char *missing;       /* error type: "PortNotFound" */
     const char *missing_before, *missing_after; /* its message around the id */
+    int first_revision;                         /* of a new row, as Neutron happens to count */
     const NeutronAttr *attrs;
     const char *const *filters; /* further names that may be asked for in a list; NULL-ended */
     bool tagged;
@@ -65,7 +66,7 @@ extern const QuotaSet neutron_quotas;
 PocketHandler neutron_list, neutron_show, neutron_create, neutron_update, neutron_remove,
     neutron_tags_get, neutron_tags_put, neutron_tags_delete, neutron_tag_get, neutron_tag_put,
     neutron_tag_delete;
-/* A row with attributes from `in` (or defaults), id, project, stamps and revision 1; not stored.
+/* A row with attributes from `in` (or defaults), id, project, stamps and revision; not stored.
  * NULL when the reply holds a 400 or 403. `c` NULL: pocket itself makes it. */
 json_t *neutron_row_new(Pocket *p, const PocketCall *c, const NeutronKind *k, json_t *in,
                         PocketReply *r);

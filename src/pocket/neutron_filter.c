@@ -16,6 +16,24 @@ static bool in_list(const char *const *list, const char *name)
     return false;
 }
 
+/* How often a name is in the query. */
+static size_t query_count(const PocketCall *c, const char *name)
+{
+    const json_t *q = json_object_get(c->query, name);
+    return json_is_array(q) ? json_array_size(q) : q ? 1 : 0;
+}
+
+static bool limit_valid(const PocketCall *c, PocketReply *r)
+{
+    const char *limit = pocket_query(c, "limit");
+    int64_t n;
+    if (!limit || parse_int(limit, 0, INT32_MAX, &n))
+        return true;
+    neutron_fail(r, 400, "BadRequest",
+                 "Bad limit request: Limit must be an integer 0 or greater and not '%s'.", limit);
+    return false;
+}
+
 bool neutron_query_check(const NeutronKind *k, const PocketCall *c, PocketReply *r)
 {
     const char *name;
@@ -30,7 +48,12 @@ bool neutron_query_check(const NeutronKind *k, const PocketCall *c, PocketReply 
             return false;
         }
     }
-    return true;
+    if (query_count(c, "sort_key") != query_count(c, "sort_dir")) {
+        neutron_fail(r, 400, "HTTPBadRequest",
+                     "The number of sort_keys and sort_dirs must be same");
+        return false;
+    }
+    return limit_valid(c, r);
 }
 
 /* `list` is "a,b,c". any: one of them is among the tags; else all are. */

@@ -1,5 +1,6 @@
 /* Floating IPs, and what forwarding they ask for. */
 #include "base/log.h"
+#include "pocket/netns.h"
 #include "pocket/neutron.h"
 #include "pocket/neutron_forward.h"
 
@@ -182,6 +183,7 @@ const NeutronKind kind_floating = {
     .name = "floatingip",
     .plural = "floatingips",
     .path = "floatingips",
+    .first_revision = 0,
     .missing = "FloatingIPNotFound",
     .missing_before = "Floating IP ",
     .missing_after = " could not be found",
@@ -230,8 +232,8 @@ static void routes_of(Pocket *p, const json_t *floating, const json_t *rules, Fo
     const char *from = row_get(floating, "floating_ip_address");
     const char *to = row_get(floating, "fixed_ip_address");
     /* Servers have addresses of loopback; a connection to any other address would leave this
-     * machine for a stranger's. */
-    if (!starts_with(to, "127.") || !starts_with(from, "127."))
+     * machine for a stranger's, unless the servers' own networks are here. */
+    if ((!p->namespaces && !starts_with(to, "127.")) || !starts_with(from, "127."))
         return;
     _cleanup_json_ json_t *port =
         store_get_new(p->store, kind_port.name, row_get(floating, "port_id"));
@@ -250,6 +252,7 @@ void neutron_forward_sync(Pocket *p)
 {
     if (!p->servers_run)
         return;
+    netns_sync(p);
     ForwardRoutes routes = {0};
     _cleanup_json_ json_t *list = store_list_new(p->store, kind_floating.name, NULL);
     _cleanup_json_ json_t *rules = store_list_new(p->store, kind_rule.name, NULL);

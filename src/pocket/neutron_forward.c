@@ -3,9 +3,11 @@
 #include "base/time.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -14,6 +16,7 @@
 #define CONNECTIONS_MAX 256
 #define PART_BYTES ((size_t)16 << 10)
 #define BIND_RETRY SECOND
+#define SETTLE_WAIT (2 * SECOND)
 
 /* Bytes on their way from one socket to the other. */
 typedef struct Half {
@@ -46,6 +49,7 @@ struct Forward {
     /* Under the lock. */
     ForwardRoutes next;
     bool changed, ending;
+    uint64_t asked, applied; /* sets */
     /* The thread's own. */
     VEC(Listener) listeners;
     VEC(Connection *) connections;
@@ -54,7 +58,8 @@ struct Forward {
 
 static bool same_route(const ForwardRoute *a, const ForwardRoute *b)
 {
-    return a->port == b->port && streq(a->from, b->from) && streq(a->to, b->to);
+    return a->port == b->port && streq(a->from, b->from) && streq(a->to, b->to) &&
+           streq(a->netns, b->netns);
 }
 
 static struct sockaddr_in socket_address(const char *address, int port)
@@ -64,15 +69,36 @@ static struct sockaddr_in socket_address(const char *address, int port)
     return s;
 }
 
+/* A socket stays in the namespace in which it was made: the thread is there for this moment only.
+ */
+static int socket_in(const char *netns)
+{
+    int fd = -1;
+    if (!*netns)
+        return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    int there = open(netns, O_RDONLY | O_CLOEXEC);
+    if (here >= 0 && there >= 0 && setns(there, CLONE_NEWNET) == 0) {
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        BUG_IF(setns(here, CLONE_NEWNET) < 0);
+    }
+    if (here >= 0)
+        close(here);
+    if (there >= 0)
+        close(there);
+    return fd;
+}
+
 static void listener_bind(Listener *l)
 {
     struct sockaddr_in s = socket_address(l->route.from, l->route.port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    int fd = socket_in(l->route.netns), on = 1;
     if (fd >= 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&s, sizeof s) == 0 && listen(fd, 128) == 0) {
         l->fd = fd;
-        log_info("floating IP %s:%d forwards to %s", l->route.from, l->route.port, l->route.to);
+        if (!*l->route.netns)
+            log_info("floating IP %s:%d forwards to %s", l->route.from, l->route.port, l->route.to);
         return;
     }
     l->retry_at = errno == EACCES ? 0 : time_mono() + BIND_RETRY;
@@ -256,6 +282,7 @@ static void *run(void *arg)
         pthread_mutex_lock(&f->lock);
         ending = f->ending;
         bool changed = f->changed;
+        uint64_t asked = f->asked;
         if (changed) {
             next = f->next;
             f->next = (ForwardRoutes){0};
@@ -264,6 +291,9 @@ static void *run(void *arg)
         pthread_mutex_unlock(&f->lock);
         if (changed || ending)
             apply(f, &next);
+        pthread_mutex_lock(&f->lock);
+        f->applied = asked;
+        pthread_mutex_unlock(&f->lock);
         vec_clear(&next);
     }
     return NULL;
@@ -305,8 +335,21 @@ void forward_set(Forward *f, const ForwardRoute *routes, size_t n)
     for (size_t i = 0; i < n; i++)
         vec_push(&f->next, routes[i]);
     f->changed = true;
+    f->asked++;
     pthread_mutex_unlock(&f->lock);
     wake(f);
+}
+
+void forward_settle(Forward *f)
+{
+    bool done = false;
+    for (Msec end = time_mono() + SETTLE_WAIT; !done && time_mono() < end;) {
+        pthread_mutex_lock(&f->lock);
+        done = f->applied == f->asked;
+        pthread_mutex_unlock(&f->lock);
+        if (!done)
+            time_sleep(1);
+    }
 }
 
 Forward *forward_close(Forward *f)

@@ -16,6 +16,7 @@
 
 typedef struct ForwardRoute {
     char from[16], to[16]; /* IPv4 addresses */
+    char netns[96];        /* file of the network namespace that `from` is in; "": ours */
     int port;              /* on both */
 } ForwardRoute;
 typedef VEC(ForwardRoute) ForwardRoutes;
@@ -25,5 +26,7 @@ typedef struct Forward Forward;
 int forward_open(Forward **ret, Err *err) _must_check_; /* ERR_IO */
 /* Makes the set of routes exactly this; copies; does not wait. */
 void forward_set(Forward *f, const ForwardRoute *routes, size_t n);
+/* Waits until the last set listens (2 s at most). */
+void forward_settle(Forward *f);
 /* Cuts all and ends the thread. Takes NULL, returns NULL. */
 Forward *forward_close(Forward *f);

@@ -97,6 +97,7 @@ const NeutronKind kind_network = {
     .name = "network",
     .plural = "networks",
     .path = "networks",
+    .first_revision = 1,
     .missing = "NetworkNotFound",
     .missing_before = "Network ",
     .missing_after = " could not be found.",
@@ -206,16 +207,21 @@ static bool subnet_create(Pocket *p, const PocketCall *c, const json_t *in, json
     const char *network = row_get(row, "network_id");
     if (json_int(row, "ip_version", 0) != 4)
         return bad_subnet(r, "The pocket cloud has subnets of IP version 4 only", "ip_version");
-    if (!cidr_parse(row_get(row, "cidr"), &cidr))
-        return bad_subnet(r, "Invalid CIDR for subnet", row_get(row, "cidr"));
+    if (!cidr_parse(row_get(row, "cidr"), &cidr)) {
+        neutron_fail(r, 400, "InvalidInput",
+                     "Invalid input for operation: %s is not in a CIDR format.",
+                     row_get(row, "cidr"));
+        return false;
+    }
     row_text(row, "cidr", cidr_text(cidr, text));
     if (c) {
         _cleanup_json_ json_t *net = neutron_get_new(p, c, &kind_network, network, r);
         if (!net)
             return false;
         if (!row_own(c, net)) {
-            neutron_fail(r, 403, "PolicyNotAuthorized",
-                         "(rule:create_subnet) is disallowed by policy");
+            neutron_fail(r, 403, "HTTPForbidden",
+                         "Tenant %s not allowed to create subnet on this network",
+                         c->user->project_id);
             return false;
         }
     }
@@ -243,8 +249,7 @@ static bool subnet_update(Pocket *p, _unused_ const PocketCall *c, const json_t 
         return false;
     if (!set_pools(next, cidr, r) || !addresses_valid(next, r))
         return false;
-    if (!json_equal(row, next))
-        neutron_bump_id(p, &kind_network, row_get(row, "network_id"));
+    neutron_bump_id(p, &kind_network, row_get(row, "network_id"));
     return true;
 }
 
@@ -274,6 +279,7 @@ const NeutronKind kind_subnet = {
     .name = "subnet",
     .plural = "subnets",
     .path = "subnets",
+    .first_revision = 0,
     .missing = "SubnetNotFound",
     .missing_before = "Subnet ",
     .missing_after = " could not be found.",

@@ -140,10 +140,14 @@ static bool allocate(Pocket *p, const char *network, const char *subnet, const c
     char text[ADDRESS_TEXT_MAX];
     _cleanup_json_ json_t *s = subnet_new(p, network, subnet, address);
     if (!s && subnet) {
-        neutron_fail(r, 400, "InvalidInput",
-                     "Invalid input for operation: Failed to create port on network %s, because "
-                     "fixed_ips included invalid subnet %s.",
-                     network, subnet);
+        _cleanup_json_ json_t *other = store_get_new(p->store, kind_subnet.name, subnet);
+        if (other)
+            neutron_fail(r, 400, "InvalidInput",
+                         "Invalid input for operation: Failed to create port on network %s, "
+                         "because fixed_ips included invalid subnet %s.",
+                         network, subnet);
+        else
+            neutron_fail(r, 404, "SubnetNotFound", "Subnet %s could not be found.", subnet);
         return false;
     }
     if (!s) {
@@ -248,6 +252,8 @@ static bool port_create(Pocket *p, const PocketCall *c, const json_t *in, json_t
         !set_fixed_ips(p, row, json_object_get(in, "fixed_ips"), r) || !set_groups(p, c, row, r))
         return false;
     row_text(row, "status", "DOWN");
+    /* Taken and dropped, as where no extension for tags at the creation is configured. */
+    json_object_set_new(row, "tags", json_array());
     return true;
 }
 
@@ -291,6 +297,7 @@ const NeutronKind kind_port = {
     .name = "port",
     .plural = "ports",
     .path = "ports",
+    .first_revision = 1,
     .missing = "PortNotFound",
     .missing_before = "Port ",
     .missing_after = " could not be found.",

@@ -75,11 +75,13 @@ bool neutron_if_match(const PocketCall *c, const json_t *row, PocketReply *r)
 {
     const char *want = pocket_header(c, "If-Match");
     int64_t number, have = json_int(row, "revision_number", 0);
-    if (!want)
+    /* Another ETag is not Neutron's: it takes no notice. */
+    if (!want || !starts_with(want, "revision_number="))
         return true;
-    if (!starts_with(want, "revision_number=") ||
-        !parse_int(want + strlen("revision_number="), 0, INT64_MAX, &number)) {
-        neutron_fail(r, 400, "HTTPBadRequest", "Bad format for If-Match: %s", want);
+    if (!parse_int(want + strlen("revision_number="), 0, INT64_MAX, &number)) {
+        neutron_fail(r, 400, "BadRequest",
+                     "Bad if-match request: Revision number etag must be in the format of "
+                     "revision_number=<int>.");
         return false;
     }
     if (number == have)
@@ -124,7 +126,7 @@ json_t *neutron_row_new(Pocket *p, const PocketCall *c, const NeutronKind *k, js
     row_text(row, "id", id);
     row_text(row, "project_id", project);
     row_text(row, "tenant_id", project);
-    json_object_set_new(row, "revision_number", json_integer(1));
+    json_object_set_new(row, "revision_number", json_integer(k->first_revision));
     row_text(row, "created_at", now);
     row_text(row, "updated_at", now);
     if (k->tagged && !json_object_get(row, "tags"))
@@ -135,8 +137,14 @@ json_t *neutron_row_new(Pocket *p, const PocketCall *c, const NeutronKind *k, js
 void neutron_list(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     const NeutronKind *k = kind_of(c);
+    const char *marker = pocket_query(c, "marker");
     if (!neutron_query_check(k, c, r))
         return;
+    if (marker) {
+        _cleanup_json_ json_t *row = neutron_get_new(p, c, k, marker, r);
+        if (!row)
+            return;
+    }
     if (k == &kind_group)
         free(neutron_default_group(p, c->user->project_id));
     _cleanup_json_ json_t *rows = store_list_new(p->store, k->name, NULL);
@@ -233,8 +241,7 @@ void neutron_update(Pocket *p, const PocketCall *c, PocketReply *r)
     if (!neutron_check(k, c, in, ON_PUT, next, r) || !neutron_if_match(c, row, r) ||
         (k->update && !k->update(p, c, in, row, next, r)))
         return;
-    if (!json_equal(row, next))
-        neutron_bump(p, k, next);
+    neutron_bump(p, k, next); /* also when nothing changed */
     answer(p, k, next, 200, r);
     neutron_forward_sync(p);
 }
@@ -253,22 +260,28 @@ void neutron_remove(Pocket *p, const PocketCall *c, PocketReply *r)
 #define TAGS_MAX 50
 #define TAG_TEXT_MAX 255
 
-static bool tag_valid(const char *tag)
+static bool bad_tags(const json_t *value, const char *what, PocketReply *r)
 {
-    return tag && *tag && strlen(tag) <= TAG_TEXT_MAX && !strchr(tag, ',') && !strchr(tag, '/');
+    _cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    neutron_fail(r, 400, "InvalidInput", "Invalid input for operation: %s %s.",
+                 text ? text : "tags", what);
+    return false;
 }
 
+/* A comma, which no filter could find, and an empty text are taken. */
 static bool tags_valid(const json_t *tags, PocketReply *r)
 {
-    bool ok = json_is_array(tags) && json_array_size(tags) <= TAGS_MAX;
     size_t i;
     json_t *tag;
+    if (!json_is_array(tags))
+        return bad_tags(tags, "is not a list", r);
     json_array_foreach (tags, i, tag) {
-        ok = ok && tag_valid(json_string_value(tag));
+        if (!json_is_string(tag))
+            return bad_tags(tag, "is not a valid string", r);
+        if (json_string_length(tag) > TAG_TEXT_MAX)
+            return bad_tags(tag, "exceeds maximum length of 255", r);
     }
-    if (!ok)
-        neutron_fail(r, 400, "HTTPBadRequest", "Invalid input for operation: Invalid tags");
-    return ok;
+    return json_array_size(tags) <= TAGS_MAX || bad_tags(tags, "has more than 50 items", r);
 }
 
 /* A subnet's revision is also its network's. */

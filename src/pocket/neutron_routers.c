@@ -65,8 +65,11 @@ static bool router_create(Pocket *p, _unused_ const PocketCall *c, const json_t 
     const json_t *info = json_object_get(in, "external_gateway_info");
     row_text(row, "status", "ACTIVE");
     json_object_set_new(row, "availability_zones", json_make_new("[s]", "nova"));
-    if (json_object_size(info) > 0)
+    if (json_object_size(info) > 0) {
+        /* Neutron sets it in a second step, and counts that one and the port's. */
+        json_object_set_new(row, "revision_number", json_integer(kind_router.first_revision + 2));
         return gateway_set(p, row, info, r);
+    }
     json_object_set_new(row, "external_gateway_info", json_null());
     return true;
 }
@@ -101,7 +104,8 @@ static bool router_remove(Pocket *p, _unused_ const PocketCall *c, const json_t 
     const char *id = row_get(row, "id");
     _cleanup_json_ json_t *ports = neutron_ports_of_new(p, id, OWNER_INTERFACE);
     if (json_array_size(ports) > 0) {
-        neutron_fail(r, 409, "RouterInUse", "Router %s still has ports", id);
+        neutron_fail(r, 409, "RouterInUse", "Router %s has ports still attached: %s", id,
+                     row_get(json_array_get(ports, 0), "id"));
         return false;
     }
     gateway_drop(p, id);
@@ -112,6 +116,7 @@ const NeutronKind kind_router = {
     .name = "router",
     .plural = "routers",
     .path = "routers",
+    .first_revision = 1,
     .missing = "RouterNotFound",
     .missing_before = "Router ",
     .missing_after = " could not be found",

@@ -157,8 +157,9 @@ static bool group_create(Pocket *p, _unused_ const PocketCall *c, _unused_ const
                          json_t *row, PocketReply *r)
 {
     free(neutron_default_group(p, row_get(row, "project_id")));
+    /* Its two rules for what goes out count too. */
     if (!streq(row_get(row, "name"), "default"))
-        return true;
+        return neutron_quota_left(p, &kind_rule, row_get(row, "project_id"), 2, r);
     neutron_fail(r, 409, "SecurityGroupDefaultAlreadyExists",
                  "Default security group already exists.");
     return false;
@@ -220,6 +221,7 @@ const NeutronKind kind_group = {
     .name = "security_group",
     .plural = "security_groups",
     .path = "security-groups",
+    .first_revision = 1,
     .missing = "SecurityGroupNotFound",
     .missing_before = "Security group ",
     .missing_after = " does not exist",
@@ -269,8 +271,9 @@ static bool remote_valid(const json_t *row, PocketReply *r)
     if (!prefix)
         return true;
     if (json_str(row, "remote_group_id"))
-        return bad_rule(r, "SecurityGroupRemoteGroupAndRemoteIpPrefix",
-                        "Only remote_ip_prefix or remote_group_id may be provided.");
+        return bad_rule(r, "SecurityGroupMultipleRemoteEntites", /* so it is spelled */
+                        "Only one of remote_ip_prefix or remote_group_id or "
+                        "remote_address_group_id may be provided.");
     if (!prefix_parse(prefix, &family))
         return bad_rule(r, "InvalidCIDR", "Invalid CIDR given as IP prefix.");
     if ((family == 4) != streq(row_get(row, "ethertype"), "IPv4")) {
@@ -354,7 +357,7 @@ static bool rule_bulk(_unused_ Pocket *p, _unused_ const PocketCall *c, const js
             row_text(rule, "ethertype", "IPv4");
         _cleanup_free_ char *key = neutron_rule_key(rule);
         if (!streq(row_get(rule, "security_group_id"), group)) {
-            neutron_fail(r, 400, "SecurityGroupRulesNotSingleGroup",
+            neutron_fail(r, 400, "SecurityGroupNotSingleGroupRules",
                          "Only allowed to update rules for one security profile at a time");
             ok = false;
             break;
@@ -382,6 +385,7 @@ const NeutronKind kind_rule = {
     .name = "security_group_rule",
     .plural = "security_group_rules",
     .path = "security-group-rules",
+    .first_revision = 0,
     .missing = "SecurityGroupRuleNotFound",
     .missing_before = "Security group rule ",
     .missing_after = " does not exist",

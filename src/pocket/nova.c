@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "pocket/server.h"
 #include <ctype.h>
+#include <inttypes.h>
 
 #define MINOR_TEXT_(n) #n
 #define MINOR_TEXT(n) MINOR_TEXT_(n)
@@ -182,7 +183,9 @@ static void quota_answer(Pocket *p, const PocketCall *c, PocketReply *r, QuotaVi
         return;
     }
     json_t *set = quota_view_new(p, &nova_quotas, project, view, "in_use");
-    row_text(set, "id", project);
+    /* The answer to a change does not say whose they are. */
+    if (!streq(c->method, "PUT"))
+        row_text(set, "id", project);
     r->status = 200;
     r->json = json_make_new("{s:o}", "quota_set", set);
 }
@@ -205,8 +208,23 @@ static void quota_defaults(Pocket *p, const PocketCall *c, PocketReply *r)
 static void quota_put(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     json_t *in = json_object_get(c->body, "quota_set");
-    if (json_is_object(in) && quota_change(p, &nova_quotas, c->args.items[0], in))
+    const char *project = c->args.items[0];
+    int64_t limit;
+    const char *over = row_matches(json_object_get(in, "force"), "true")
+                           ? NULL
+                           : quota_overdrawn(p, &nova_quotas, project, in, &limit);
+    if (over)
+        nova_fail(r, 400,
+                  "Quota limit %" PRId64 " for %s must be greater than or equal to already used "
+                  "and reserved %" PRId64 ".",
+                  limit, over, quota_used(p, &nova_quotas, project, over));
+    else if (json_is_object(in) && quota_change(p, &nova_quotas, project, in))
         quota_show(p, c, r);
+    else if (quota_unknown(&nova_quotas, in))
+        nova_fail(r, 400,
+                  "Invalid input for field/attribute quota_set. Additional properties are not "
+                  "allowed ('%s' was unexpected)",
+                  quota_unknown(&nova_quotas, in));
     else
         nova_fail(r, 400, "Invalid input for field/attribute quota_set.");
 }
@@ -287,7 +305,9 @@ void nova_start(Pocket *p, _unused_ bool fresh)
     json_t *row;
     json_array_foreach (rows, i, row) {
         const char *status = row_get(row, "status");
-        bool off = streq(status, "SHUTOFF") || streq(status, "ERROR");
+        bool starting = streq(row_get(row, "_then"), "ACTIVE");
+        bool off = (streq(status, "SHUTOFF") && !starting) || streq(status, "ERROR") ||
+                   (json_bool(row, "_off", false) && !streq(status, "ACTIVE"));
         if (off || streq(row_get(row, "task_state"), "deleting"))
             continue;
         nova_power_on(p, row);
@@ -339,6 +359,8 @@ const PocketRoute nova_routes[] = {
     {"PUT", SERVER, NEED_MEMBER, nova_server_update},
     {"DELETE", SERVER, NEED_MEMBER, nova_server_delete},
     {"POST", SERVER "/action", NEED_MEMBER, nova_server_action},
+    {"GET", SERVER "/os-instance-actions", NEED_PROJECT, nova_act_list},
+    {"GET", SERVER "/os-instance-actions/{request}", NEED_PROJECT, nova_act_show},
     {"GET", SERVER "/ips", NEED_PROJECT, nova_server_ips},
     {"GET", SERVER "/metadata", NEED_PROJECT, nova_metadata_get},
     {"POST", SERVER "/metadata", NEED_MEMBER, nova_metadata_post},

@@ -3,29 +3,25 @@
 #include "pocket/nova.h"
 #include "pocket/server.h"
 
-/* Nova's 409s: something is going on, or the state is the wrong one. NULL: any state. */
-static bool ready(const json_t *row, const char *action, const char *const *vm_states,
-                  PocketReply *r)
+bool nova_ready(const json_t *row, const char *action, const char *const *vm_states, PocketReply *r)
 {
     const char *id = row_get(row, "id"), *task = json_str(row, "task_state");
     const char *state = nova_vm_state(row);
-    if (task) {
-        nova_fail(r, 409, "Cannot '%s' instance %s while it is in task_state %s", action, id, task);
-        return false;
-    }
+    bool fits = !vm_states;
     for (size_t i = 0; vm_states && vm_states[i]; i++)
-        if (streq(vm_states[i], state))
-            return true;
-    if (!vm_states)
-        return true;
-    nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action, id, state);
-    return false;
+        fits = fits || streq(vm_states[i], state);
+    if (!fits)
+        nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action, id, state);
+    else if (task)
+        nova_fail(r, 409, "Cannot '%s' instance %s while it is in task_state %s", action, id, task);
+    return fits && !task;
 }
 
+static const char *const active[] = {"active", NULL};
 static const char *const running[] = {"active", "error", NULL};
 static const char *const stopped[] = {"stopped", NULL};
 static const char *const any_power[] = {"active", "stopped", "error", NULL};
-static const char *const attachable[] = {"active", "stopped", NULL};
+static const char *const attachable[] = {"active", "stopped", "resized", NULL};
 
 /* What a start of the processes leads to. */
 static void start_then_active(Pocket *p, json_t *row, const char *status, const char *task)
@@ -49,7 +45,7 @@ static void reboot(Pocket *p, _unused_ const PocketCall *c, const json_t *in, js
                   type, type);
         return;
     }
-    if (!ready(row, "reboot", hard ? any_power : running, r))
+    if (!nova_ready(row, "reboot", hard ? any_power : active, r))
         return;
     r->status = 202;
     if (hard)
@@ -63,7 +59,7 @@ static void reboot(Pocket *p, _unused_ const PocketCall *c, const json_t *in, js
 static void stop(Pocket *p, _unused_ const PocketCall *c, _unused_ const json_t *in, json_t *row,
                  PocketReply *r)
 {
-    if (!ready(row, "stop", running, r))
+    if (!nova_ready(row, "stop", running, r))
         return;
     server_off(row_get(row, "id"));
     nova_server_change(p, row, row_get(row, "status"), "powering-off", "SHUTOFF");
@@ -73,7 +69,7 @@ static void stop(Pocket *p, _unused_ const PocketCall *c, _unused_ const json_t 
 static void start(Pocket *p, _unused_ const PocketCall *c, _unused_ const json_t *in, json_t *row,
                   PocketReply *r)
 {
-    if (!ready(row, "start", stopped, r))
+    if (!nova_ready(row, "start", stopped, r))
         return;
     start_then_active(p, row, "SHUTOFF", "powering-on");
     r->status = 202;
@@ -108,6 +104,7 @@ static void reset_state(Pocket *p, const PocketCall *c, const json_t *in, json_t
         nova_fail(r, 400, "Invalid input for field/attribute state. Value: %s.", state);
         return;
     }
+    json_object_del(row, "_then_flavor");
     nova_server_change(p, row, streq(state, "error") ? "ERROR" : "ACTIVE", NULL, NULL);
     r->status = 202;
 }
@@ -117,29 +114,30 @@ static void not_here(_unused_ Pocket *p, _unused_ const PocketCall *c, _unused_ 
 {
     nova_fail(r, 501,
               "The pocket cloud has no such action: a server there is a folder and "
-              "processes, without a disk image or a size");
+              "processes, without a disk image or a memory that could be saved");
 }
 
 static const struct {
     const char *name;
-    void (*act)(Pocket *p, const PocketCall *c, const json_t *in, json_t *row, PocketReply *r);
+    NovaAction *act;
+    const char *recorded; /* as; NULL: not */
 } actions[] = {
-    {"reboot", reboot},
-    {"os-stop", stop},
-    {"os-start", start},
-    {"os-getConsoleOutput", console},
-    {"os-resetState", reset_state},
-    {"createImage", not_here},
-    {"resize", not_here},
-    {"confirmResize", not_here},
-    {"revertResize", not_here},
-    {"rebuild", not_here},
-    {"suspend", not_here},
-    {"resume", not_here},
-    {"pause", not_here},
-    {"unpause", not_here},
-    {"shelve", not_here},
-    {"rescue", not_here},
+    {"reboot", reboot, "reboot"},
+    {"os-stop", stop, "stop"},
+    {"os-start", start, "start"},
+    {"os-getConsoleOutput", console, NULL},
+    {"os-resetState", reset_state, NULL},
+    {"createImage", not_here, NULL},
+    {"resize", nova_resize, "resize"},
+    {"confirmResize", nova_confirm_resize, "confirmResize"},
+    {"revertResize", nova_revert_resize, "revertResize"},
+    {"rebuild", nova_rebuild, "rebuild"},
+    {"suspend", not_here, NULL},
+    {"resume", not_here, NULL},
+    {"pause", not_here, NULL},
+    {"unpause", not_here, NULL},
+    {"shelve", not_here, NULL},
+    {"rescue", not_here, NULL},
 };
 
 void nova_server_action(Pocket *p, const PocketCall *c, PocketReply *r)
@@ -151,10 +149,13 @@ void nova_server_action(Pocket *p, const PocketCall *c, PocketReply *r)
         const json_t *in = json_object_get(c->body, actions[i].name);
         if (in) {
             actions[i].act(p, c, in, row, r);
+            if (actions[i].recorded && r->status < 300)
+                nova_record(p, c, row, actions[i].recorded);
             return;
         }
     }
-    nova_fail(r, 400, "There is no such action");
+    const char *name = c->body ? json_object_iter_key(json_object_iter(c->body)) : NULL;
+    nova_fail(r, 400, "There is no such action: %s", name ? name : "");
 }
 
 /* ---- volumes */
@@ -172,7 +173,7 @@ bool nova_attach(Pocket *p, const PocketCall *c, json_t *row, const char *volume
     char device[16];
     _cleanup_json_ json_t *volume = store_get_new(p->store, CINDER_VOLUME, volume_id);
     if (!volume || !row_own(c, volume)) {
-        nova_fail(r, 400, "Block Device Mapping is Invalid: failed to get volume %s.", volume_id);
+        nova_fail(r, 400, "Volume %s could not be found.", volume_id);
         return false;
     }
     if (!cinder_attach(p, volume_id, row_get(row, "id"))) {
@@ -266,28 +267,35 @@ void nova_attachment_create(Pocket *p, const PocketCall *c, PocketReply *r)
                   "required property");
         return;
     }
+    _cleanup_json_ json_t *volume = store_get_new(p->store, CINDER_VOLUME, id);
+    if (!volume || !row_own(c, volume)) {
+        nova_fail(r, 404, "Volume %s could not be found.", id);
+        return;
+    }
     bool gone_too = c->microversion >= 79 && json_bool(in, "delete_on_termination", false);
-    if (!ready(row, "attach_volume", attachable, r) || !nova_attach(p, c, row, id, gone_too, r) ||
-        !plug(p, row, r))
+    if (!nova_ready(row, "attach_volume", attachable, r) ||
+        !nova_attach(p, c, row, id, gone_too, r) || !plug(p, row, r))
         return;
     nova_server_put(p, row);
+    nova_record(p, c, row, "attach_volume");
     const json_t *list = json_object_get(row, "volumes");
+    json_t *view = attachment_view_new(c, row, json_array_get(list, json_array_size(list) - 1));
+    row_text(view, "id", id); /* 2.89 took it from the other answers only */
     r->status = 200;
-    r->json =
-        json_make_new("{s:o}", "volumeAttachment",
-                      attachment_view_new(c, row, json_array_get(list, json_array_size(list) - 1)));
+    r->json = json_make_new("{s:o}", "volumeAttachment", view);
 }
 
 void nova_attachment_delete(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     _cleanup_json_ json_t *row = nova_server_get_new(p, c, false, r);
     ssize_t at = row ? attachment_find(c, row, r) : -1;
-    if (at < 0 || !ready(row, "detach_volume", attachable, r))
+    if (at < 0 || !nova_ready(row, "detach_volume", attachable, r))
         return;
     json_array_remove(json_object_get(row, "volumes"), (size_t)at);
     if (!plug(p, row, r))
         return;
     cinder_detach(p, c->args.items[1]);
     nova_server_put(p, row);
+    nova_record(p, c, row, "detach_volume");
     r->status = 202;
 }

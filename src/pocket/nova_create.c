@@ -98,9 +98,11 @@ static bool user_data_decode(const json_t *in, Buf *ret, PocketReply *r)
         nova_fail(r, 400, "Invalid input for field/attribute user_data. Value is too long");
         return false;
     }
-    if (crypt_unbase64(ret, str_of(text)) && !ret->overflow)
+    if (strlen(text) % 4 == 0 && crypt_unbase64(ret, str_of(text)) && !ret->overflow)
         return true;
-    nova_fail(r, 400, "User data needs to be valid base 64.");
+    nova_fail(r, 400,
+              "Invalid input for field/attribute user_data. Value: %s. '%s' is not a 'base64'",
+              text, text);
     return false;
 }
 
@@ -140,21 +142,25 @@ static bool schema_valid(const PocketCall *c, json_t *in, PocketReply *r)
 
 /* ---- what it refers to */
 
-static bool set_flavor(const json_t *in, json_t *row, PocketReply *r)
+const Flavor *nova_flavor_ref(const json_t *ref, PocketReply *r)
 {
-    const json_t *ref = json_object_get(in, "flavorRef");
     _cleanup_free_ char *digits =
         json_is_integer(ref) ? xasprintf("%lld", (long long)json_integer_value(ref)) : NULL;
     const char *text = digits ? digits : json_string_value(ref);
     /* A reference may be a URL: its last part counts. */
     const char *slash = text ? strrchr(text, '/') : NULL;
     const Flavor *f = nova_flavor(slash ? slash + 1 : text);
-    if (!f) {
+    if (!f)
         nova_fail(r, 400, "Flavor %s could not be found.", text ? text : "");
-        return false;
-    }
-    row_text(row, "flavor", f->id);
-    return true;
+    return f;
+}
+
+static bool set_flavor(const json_t *in, json_t *row, PocketReply *r)
+{
+    const Flavor *f = nova_flavor_ref(json_object_get(in, "flavorRef"), r);
+    if (f)
+        row_text(row, "flavor", f->id);
+    return f != NULL;
 }
 
 static bool boots_from_volume(const json_t *in)
@@ -362,23 +368,37 @@ static bool set_volumes(Pocket *p, const PocketCall *c, const json_t *in, json_t
 
 /* ---- quotas */
 
-static bool quotas_left(Pocket *p, const char *project, const Flavor *f, PocketReply *r)
+static void add_word(Buf *b, const char *word)
+{
+    buf_printf(b, "%s%s", b->len ? ", " : "", word);
+}
+
+static void add_number(Buf *b, int64_t n)
+{
+    buf_printf(b, "%s%" PRId64, b->len ? ", " : "", n);
+}
+
+bool nova_quota_left(Pocket *p, const char *project, const NovaNeed *need, PocketReply *r)
 {
     const struct {
         const char *name;
         int64_t more;
-    } needs[] = {{"instances", 1}, {"cores", f->vcpus}, {"ram", f->ram_mb}};
+    } needs[] = {{"cores", need->cores}, {"instances", need->instances}, {"ram", need->ram}};
+    _cleanup_(buf_clear) Buf names = BUF_INIT(256), more = BUF_INIT(256), used = BUF_INIT(256),
+                             limits = BUF_INIT(256);
     for (size_t i = 0; i < ARRAY_LEN(needs); i++) {
-        if (quota_allows(p, &nova_quotas, project, needs[i].name, needs[i].more))
+        const char *name = needs[i].name;
+        if (needs[i].more < 1 || quota_allows(p, &nova_quotas, project, name, needs[i].more))
             continue;
-        nova_fail(r, 403,
-                  "Quota exceeded for %s: Requested %" PRId64 ", but already used %" PRId64
-                  " of %" PRId64 " %s",
-                  needs[i].name, needs[i].more, quota_used(p, &nova_quotas, project, needs[i].name),
-                  quota_limit(p, &nova_quotas, project, needs[i].name), needs[i].name);
-        return false;
+        add_word(&names, name);
+        add_number(&more, needs[i].more);
+        add_number(&used, quota_used(p, &nova_quotas, project, name));
+        add_number(&limits, quota_limit(p, &nova_quotas, project, name));
     }
-    return true;
+    if (names.len > 0)
+        nova_fail(r, 403, "Quota exceeded for %s: Requested %s, but already used %s of %s %s",
+                  names.p, more.p, used.p, limits.p, names.p);
+    return names.len == 0;
 }
 
 /* ---- the row */
@@ -413,11 +433,13 @@ static void fail_scheduling(Pocket *p, json_t *row)
     nova_server_change(p, row, "BUILD", "scheduling", "ERROR");
 }
 
-static void answer(Pocket *p, const json_t *row, const json_t *in, PocketReply *r)
+static void answer(Pocket *p, const PocketCall *c, const json_t *row, const json_t *in,
+                   PocketReply *r)
 {
     const char *id = row_get(row, "id");
     _cleanup_secret_ Secret *password = crypt_password_new(12);
     _cleanup_free_ char *url = pocket_url(p, POCKET_NOVA);
+    nova_record(p, c, row, "create");
     r->status = 202;
     r->json = json_make_new("{s:{s:s, s:o, s:s, s:[{s:s}], s:s}}", "server", "id", id, "links",
                             nova_links_new(p, "servers", id), "OS-DCF:diskConfig", "MANUAL",
@@ -438,11 +460,14 @@ void nova_server_create(Pocket *p, const PocketCall *c, PocketReply *r)
         !set_group(p, c, row, r))
         return;
     const Flavor *f = nova_flavor(row_get(row, "flavor"));
-    if (!quotas_left(p, c->user->project_id, f, r))
+    const NovaNeed need = {1, f->vcpus, f->ram_mb};
+    if (!nova_metadata_left(p, c->user->project_id, json_object_get(in, "metadata"), r))
+        return;
+    if (!nova_quota_left(p, c->user->project_id, &need, r))
         return;
     if (f->hostless) {
         fail_scheduling(p, row);
-        answer(p, row, in, r);
+        answer(p, c, row, in, r);
         return;
     }
     if (!set_ports(p, c, in, row, r) || !set_volumes(p, c, in, row, r))
@@ -456,5 +481,5 @@ void nova_server_create(Pocket *p, const PocketCall *c, PocketReply *r)
     if (streq(row_get(row, "status"), "ERROR"))
         nova_server_change(p, row, "BUILD", "spawning", "ERROR");
     neutron_forward_sync(p);
-    answer(p, row, in, r);
+    answer(p, c, row, in, r);
 }

@@ -19,14 +19,20 @@ bool nova_metadata_valid(json_t *metadata, PocketReply *r)
     return ok;
 }
 
+bool nova_metadata_left(Pocket *p, const char *project, const json_t *metadata, PocketReply *r)
+{
+    int64_t max = quota_limit(p, &nova_quotas, project, "metadata_items");
+    if (max < 0 || (int64_t)json_object_size(metadata) <= max)
+        return true;
+    nova_fail(r, 403, "Maximum number of metadata items exceeds %lld", (long long)max);
+    return false;
+}
+
 /* The result of a change fits; then it is stored. */
 static bool metadata_store(Pocket *p, json_t *row, json_t *metadata, PocketReply *r)
 {
-    int64_t max = quota_limit(p, &nova_quotas, row_get(row, "project_id"), "metadata_items");
-    if (max >= 0 && (int64_t)json_object_size(metadata) > max) {
-        nova_fail(r, 403, "Maximum number of metadata items exceeds %lld", (long long)max);
+    if (!nova_metadata_left(p, row_get(row, "project_id"), metadata, r))
         return false;
-    }
     json_object_set(row, "metadata", metadata);
     nova_server_put(p, row);
     return true;

@@ -80,6 +80,17 @@ bool nova_restart(Pocket *p, const json_t *row)
     return !p->servers_run || server_restart(p, &spec);
 }
 
+void nova_wipe(Pocket *p, json_t *row, Str user_data)
+{
+    if (!p->servers_run)
+        return;
+    _cleanup_json_ json_t *volumes = nova_volume_ids_new(row);
+    ServerSpec spec = spec_of(p, row, volumes);
+    _cleanup_(err_clear) Err err = {0};
+    if (server_rebuild(p, &spec, user_data, &err) < 0)
+        nova_set_fault(p, row, err.text);
+}
+
 static bool deleting(const json_t *row)
 {
     return streq(row_get(row, "task_state"), "deleting");
@@ -99,8 +110,11 @@ static bool look(Pocket *p, json_t *row)
             (void)store_delete(p->store, NOVA_SERVER, row_get(row, "id"));
             return false;
         }
-        if (streq(row_get(row, "status"), "BUILD"))
+        if (streq(row_get(row, "status"), "BUILD") || streq(row_get(row, "status"), "REBUILD"))
             stamp(p, row, "launched");
+        if (json_str(row, "_then_flavor"))
+            row_text(row, "flavor", row_get(row, "_then_flavor"));
+        json_object_del(row, "_then_flavor");
         row_text(row, "status", row_get(row, "_then"));
         row_text(row, "task_state", NULL);
         json_object_del(row, "_then");
@@ -236,22 +250,65 @@ static bool row_listed(const PocketCall *c, const json_t *row, const regex_t *na
            tags_match(c, json_object_get(row, "tags"));
 }
 
+/* What a list is sorted by: the row's key of it, or NULL. */
+static const char *sort_key(const char *name)
+{
+    static const char *const keys[][2] = {{"created_at", "created"},
+                                          {"updated_at", "updated"},
+                                          {"launched_at", "launched"},
+                                          {"display_name", "name"},
+                                          {"uuid", "id"},
+                                          {"hostname", "hostname"},
+                                          {"key_name", "key_name"},
+                                          {"vm_state", "status"},
+                                          {"project_id", "project_id"},
+                                          {"user_id", "user_id"}};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (streq(name, keys[i][0]))
+            return keys[i][1];
+    return NULL;
+}
+
+static bool sort_valid(const PocketCall *c, PocketReply *r)
+{
+    const char *name = pocket_query(c, "sort_key");
+    if (!name || sort_key(name))
+        return true;
+    nova_fail(r, 400, "Invalid input for query parameters sort_key. Value: %s.", name);
+    return false;
+}
+
+/* Newest first, as Nova sorts unless it is told otherwise; the rows come oldest first. */
+static json_t *sorted_new(const PocketCall *c, const json_t *rows)
+{
+    const char *name = pocket_query(c, "sort_key"), *dir = pocket_query(c, "sort_dir");
+    const char *key = name ? sort_key(name) : "created";
+    bool down = !dir || !streq(dir, "asc");
+    json_t *list = json_array();
+    for (size_t n = json_array_size(rows), i = 0; i < n; i++)
+        json_array_append(list, json_array_get(rows, down ? n - 1 - i : i));
+    if (!streq(key, "created"))
+        row_sort(list, key, down);
+    return list;
+}
+
 static void list(Pocket *p, const PocketCall *c, PocketReply *r, bool detail)
 {
     const char *pattern = pocket_query(c, "name");
     regex_t name;
-    if (!params_known(c, r))
+    if (!params_known(c, r) || !sort_valid(c, r))
         return;
     /* MySQL's REGEXP, which Nova leaves it to, looks at no case. */
     if (pattern && regcomp(&name, pattern, REG_EXTENDED | REG_ICASE | REG_NOSUB) != 0) {
         nova_fail(r, 400, "Invalid filter values: name");
         return;
     }
-    _cleanup_json_ json_t *rows = store_list_new(p->store, NOVA_SERVER, NULL);
+    _cleanup_json_ json_t *all = store_list_new(p->store, NOVA_SERVER, NULL);
+    _cleanup_json_ json_t *rows = sorted_new(c, all);
     json_t *views = json_array();
-    /* Newest first, as Nova sorts unless it is told otherwise. */
-    for (size_t i = json_array_size(rows); i-- > 0;) {
-        json_t *row = json_array_get(rows, i);
+    size_t i;
+    json_t *row;
+    json_array_foreach (rows, i, row) {
         if (project_matches(c, row) && look(p, row) && row_listed(c, row, pattern ? &name : NULL))
             json_array_append_new(views, nova_view_new(p, c, row, detail));
     }
@@ -290,17 +347,39 @@ void nova_server_ips(Pocket *p, const PocketCall *c, PocketReply *r)
 
 /* ---- update, delete */
 
+static bool update_known(json_t *in, PocketReply *r)
+{
+    static const char *const known[] = {"name",       "description", "hostname",
+                                        "accessIPv4", "accessIPv6",  "OS-DCF:diskConfig"};
+    const char *name;
+    json_t *value;
+    json_object_foreach (in, name, value) {
+        bool fits = false;
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+            fits = fits || streq(name, known[i]);
+        if (!fits) {
+            nova_fail(r, 400,
+                      "Invalid input for field/attribute server. Additional properties are not "
+                      "allowed ('%s' was unexpected)",
+                      name);
+            return false;
+        }
+    }
+    return true;
+}
+
 void nova_server_update(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     _cleanup_json_ json_t *row = nova_server_get_new(p, c, false, r);
-    const json_t *in = json_object_get(c->body, "server");
+    json_t *in = json_object_get(c->body, "server");
     if (!row)
         return;
     if (!json_is_object(in)) {
         nova_fail(r, 400, "'server' is a required property");
         return;
     }
-    if (json_object_get(in, "name") && !nova_name_valid(json_str(in, "name"), r))
+    if (!update_known(in, r) ||
+        (json_object_get(in, "name") && !nova_name_valid(json_str(in, "name"), r)))
         return;
     if (json_str(in, "name"))
         row_text(row, "name", json_str(in, "name"));
@@ -357,6 +436,7 @@ void nova_server_delete(Pocket *p, const PocketCall *c, PocketReply *r)
     r->status = 204;
     if (deleting(row))
         return;
+    nova_record(p, c, row, "delete");
     server_remove(p, row_get(row, "id"));
     free_volumes(p, row);
     free_ports(p, row);

@@ -3,10 +3,18 @@
 #include "pocket/nova.h"
 
 static const struct {
-    const char *status, *vm_state;
-    int power; /* 0 pending, 1 running, 4 shut down */
-} states[] = {{"BUILD", "building", 0}, {"ACTIVE", "active", 1},      {"SHUTOFF", "stopped", 4},
-              {"REBOOT", "active", 1},  {"HARD_REBOOT", "active", 1}, {"ERROR", "error", 0}};
+    const char *status, *vm_state; /* NULL: by "_off" */
+    int power;                     /* 0 pending, 1 running or by "_off", 4 shut down */
+} states[] = {{"BUILD", "building", 0},
+              {"ACTIVE", "active", 1},
+              {"SHUTOFF", "stopped", 4},
+              {"REBOOT", "active", 1},
+              {"HARD_REBOOT", "active", 1},
+              {"RESIZE", NULL, 1},
+              {"VERIFY_RESIZE", "resized", 1},
+              {"REVERT_RESIZE", "resized", 1},
+              {"REBUILD", NULL, 1},
+              {"ERROR", "error", 0}};
 
 static size_t state_of(const json_t *row)
 {
@@ -18,7 +26,17 @@ static size_t state_of(const json_t *row)
 
 const char *nova_vm_state(const json_t *row)
 {
-    return states[state_of(row)].vm_state;
+    const char *state = states[state_of(row)].vm_state;
+    return state ? state : json_bool(row, "_off", false) ? "stopped" : "active";
+}
+
+/* A server that was shut down stays so while it is resized or rebuilt. */
+static int power_state(const json_t *row)
+{
+    int power = states[state_of(row)].power;
+    bool changing =
+        ends_with(row_get(row, "status"), "RESIZE") || streq(row_get(row, "status"), "REBUILD");
+    return changing && json_bool(row, "_off", false) ? 4 : power;
 }
 
 static void add_address(json_t *list, const json_t *port, const char *address, const char *type)
@@ -152,6 +170,15 @@ static void newer_view(const PocketCall *c, const json_t *row, json_t *view)
         row_text(view, "OS-EXT-SRV-ATTR:hostname", row_get(row, "hostname"));
 }
 
+static bool has_progress(const char *status)
+{
+    static const char *const with[] = {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE"};
+    for (size_t i = 0; i < ARRAY_LEN(with); i++)
+        if (streq(status, with[i]))
+            return true;
+    return false;
+}
+
 static json_t *detail_new(Pocket *p, const PocketCall *c, const json_t *row)
 {
     const char *status = row_get(row, "status");
@@ -164,8 +191,8 @@ static json_t *detail_new(Pocket *p, const PocketCall *c, const json_t *row)
         flavor_new(p, c, row), "created", row_get(row, "created"), "updated",
         row_get(row, "updated"), "addresses", nova_addresses_new(p, row), "accessIPv4", "",
         "accessIPv6", "", "OS-DCF:diskConfig", "MANUAL", "OS-EXT-AZ:availability_zone", "nova",
-        "OS-EXT-STS:vm_state", nova_vm_state(row), "OS-EXT-STS:power_state",
-        states[state_of(row)].power, "OS-SRV-USG:terminated_at", "hostId", row_get(row, "host_id"));
+        "OS-EXT-STS:vm_state", nova_vm_state(row), "OS-EXT-STS:power_state", power_state(row),
+        "OS-SRV-USG:terminated_at", "hostId", row_get(row, "host_id"));
     json_object_set_new(view, "links", nova_links_new(p, "servers", row_get(row, "id")));
     json_object_set_new(view, "os-extended-volumes:volumes_attached", attached_new(c, row));
     row_text(view, "OS-EXT-STS:task_state", json_str(row, "task_state"));
@@ -176,8 +203,8 @@ static json_t *detail_new(Pocket *p, const PocketCall *c, const json_t *row)
         json_object_set_new(view, "security_groups", groups_new(p, row));
     if (streq(status, "ERROR"))
         json_object_set(view, "fault", json_object_get(row, "fault"));
-    else
-        json_object_set_new(view, "progress", json_integer(streq(status, "ACTIVE") ? 100 : 0));
+    if (has_progress(status))
+        json_object_set_new(view, "progress", json_integer(0)); /* which few drivers raise */
     newer_view(c, row, view);
     if (row_admin(c))
         admin_view(c, row, view);

@@ -6,6 +6,7 @@
 #include "io/file.h"
 #include "pocket/core.h"
 #include "pocket/keystone.h"
+#include "pocket/netns.h"
 #include "pocket/ports.h"
 #include "pocket/server.h"
 #include "pocket/swift.h"
@@ -17,7 +18,7 @@
 typedef struct Options {
     const char *dir, *fault, *log;
     int64_t port_base, settle_lists, page_max, token_life_s;
-    bool no_servers, help, version;
+    bool no_servers, namespaces, help, version;
 } Options;
 
 static const Opt options_table[] = {
@@ -31,6 +32,10 @@ static const Opt options_table[] = {
      .offset = offsetof(Options, fault)},
     {"no-servers", 0, OPT_FLAG, NULL, "Servers become ACTIVE but nothing runs in them.",
      .offset = offsetof(Options, no_servers)},
+    {"namespaces", 0, OPT_FLAG, NULL,
+     "As root: each server has a network namespace of its own, and nftables enforce its security "
+     "groups.",
+     .offset = offsetof(Options, namespaces)},
     {"settle-lists", 0, OPT_INT, "N",
      "States like BUILD become final after so many looks at the object.", 0, 1000,
      offsetof(Options, settle_lists), "1"},
@@ -48,10 +53,12 @@ static const Opt options_table[] = {
 static void print_help(void)
 {
     _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
-    buf_str(&b, "usage: atoll-pocket --dir DIR [options]\n\n"
-                "A small OpenStack on loopback: Keystone, Nova, Neutron, Cinder, Glance, Swift.\n"
-                "Servers are folders and processes of this machine; no packet is filtered, no\n"
-                "flavor limits anything. Whoever can log in runs programs as this user.\n\n");
+    buf_str(&b,
+            "usage: atoll-pocket --dir DIR [options]\n\n"
+            "A small OpenStack on loopback: Keystone, Nova, Neutron, Cinder, Glance, Swift.\n"
+            "Servers are folders and processes of this machine; no packet is filtered (but see\n"
+            "--namespaces), no flavor limits anything. Whoever can log in runs programs as this "
+            "user.\n\n");
     opt_help(options_table, 80, &b);
     (void)fwrite(b.p, 1, b.len, stdout);
 }
@@ -145,6 +152,7 @@ static void stop(Run *run, bool services)
         nova_stop(&run->pocket);
         neutron_stop(&run->pocket);
     }
+    netns_close(&run->pocket);
     (void)store_close(run->pocket.store);
     (void)faults_close(run->core.faults);
     (void)journal_close(run->core.journal);
@@ -159,6 +167,7 @@ static int run_cloud(Run *run, const Options *o, const sigset_t *signals, Err *e
     int fds[POCKET_SERVICES];
     int r = make_dir(run, o->dir, err);
     r = r < 0 ? r : open_core(run, o, err);
+    r = r < 0 || !o->namespaces ? r : netns_open(&run->pocket, err);
     r = r < 0 ? r : ports_listen(&run->pocket, (int)o->port_base, fds, err);
     r = r < 0 ? r : start_services(&run->pocket, err);
     bool services = r >= 0;
@@ -199,8 +208,12 @@ int main(int argc, char **argv)
         printf("atoll-pocket %s\n", ATOLL_VERSION);
         return 0;
     }
-    if (!o.dir || extra) {
-        (void)err_set(&err, ERR_USAGE, extra ? "no operands, only options" : "--dir is missing");
+    bool idle = o.namespaces && o.no_servers;
+    if (!o.dir || extra || idle) {
+        (void)err_set(&err, ERR_USAGE,
+                      extra  ? "no operands, only options"
+                      : idle ? "--namespaces does not go with --no-servers"
+                             : "--dir is missing");
         (void)err_hint(&err, "atoll-pocket --help");
         return usage(&err);
     }

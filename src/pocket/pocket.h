@@ -3,7 +3,9 @@
  * Real protocol (Keystone v3, Nova 2.1 with microversions, Neutron v2.0, Cinder v3, Glance v2,
  * Swift with TempURL, versions and CORS), durable, with the error bodies of each service. Each
  * service listens on a port of its own, as real clouds do. What it can't show it says: packets are
- * not filtered (a server is a folder, an address of 127/8 and processes), images have no content,
+ * not filtered (a server is a folder, an address of 127/8 and processes) unless it runs as root
+ * with
+ * --namespaces, images have no content,
  * flavors limit nothing.
  *
  * Shape: routes are tables, one a service; a handler is a function from call to reply. All handlers
@@ -40,6 +42,7 @@ typedef struct Pocket {
     int port[POCKET_SERVICES];
     char *region;     /* "pocket-1" */
     bool servers_run; /* false with --no-servers: a server's ACTIVE is all that happens */
+    bool namespaces;  /* servers have networks of their own: netns.h */
     int settle_lists; /* BUILD, creating... become final after so many lists or shows of it;
                          0: at the first */
     int page_max;     /* largest page of every list; 0: 1000 */
@@ -64,7 +67,8 @@ typedef struct PocketCall {
     json_t *body;           /* parsed JSON, or NULL */
     const PocketUser *user; /* NULL when the route needs none and there was no token */
     const char *request_id; /* "req-<uuid>" */
-    int microversion;       /* Nova: minor of 2.N asked for (1 if none); 0 elsewhere */
+    int microversion;       /* Nova: minor of 2.N asked for (1 if none); Cinder: of 3.N; else 0 */
+    char *answered_in;      /* the whole version, for the answer's headers; NULL: none (serve.c) */
 } PocketCall;
 
 typedef struct PocketReply {

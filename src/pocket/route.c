@@ -148,25 +148,39 @@ static int parse_version(const char *text, int major, int max)
     return (int)minor;
 }
 
+char *microversion_text(PocketService s, const StrList *headers)
+{
+    const char *word = s == POCKET_NOVA ? "compute " : "volume ";
+    Str rest = str_of(header_of(headers, "OpenStack-API-Version")), part;
+    while (rest.p && str_next(&rest, ',', &part)) {
+        _cleanup_free_ char *text = xstrndup(part.p, part.n);
+        const char *at = text + strspn(text, " ");
+        if (strncasecmp(at, word, strlen(word)) == 0)
+            return xstrdup(at + strlen(word));
+    }
+    const char *older =
+        s == POCKET_NOVA ? header_of(headers, "X-OpenStack-Nova-API-Version") : NULL;
+    return older ? xstrdup(older) : NULL;
+}
+
+bool version_shaped(const char *text)
+{
+    const char *dot = strchr(text, '.');
+    return dot && dot > text && dot[1] && strspn(text, "0123456789") == (size_t)(dot - text) &&
+           strspn(dot + 1, "0123456789") == strlen(dot + 1);
+}
+
 int microversion_of(PocketService s, const StrList *headers, int max)
 {
     static const struct {
         PocketService service;
-        const char *word, *older;
         int major, none;
-    } rows[] = {
-        {POCKET_NOVA, "compute ", "X-OpenStack-Nova-API-Version", 2, 1},
-        {POCKET_CINDER, "volume ", NULL, 3, 0},
-    };
+    } rows[] = {{POCKET_NOVA, 2, 1}, {POCKET_CINDER, 3, 0}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (rows[i].service != s)
             continue;
-        const char *h = header_of(headers, "OpenStack-API-Version");
-        size_t n = strlen(rows[i].word);
-        if (h && strncasecmp(h, rows[i].word, n) == 0)
-            return parse_version(h + n, rows[i].major, max);
-        h = rows[i].older ? header_of(headers, rows[i].older) : NULL;
-        return h ? parse_version(h, rows[i].major, max) : rows[i].none;
+        _cleanup_free_ char *text = microversion_text(s, headers);
+        return text ? parse_version(text, rows[i].major, max) : rows[i].none;
     }
     return 0;
 }

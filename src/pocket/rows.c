@@ -69,6 +69,32 @@ bool row_query(const PocketCall *c, const char *name, const json_t *value)
     return false;
 }
 
+static int row_compare(const json_t *a, const json_t *b, const char *key)
+{
+    const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+    if (json_is_integer(x) && json_is_integer(y))
+        return (json_integer_value(x) > json_integer_value(y)) -
+               (json_integer_value(x) < json_integer_value(y));
+    return strcmp(row_get(a, key), row_get(b, key));
+}
+
+/* By insertion: lists are short. */
+void row_sort(json_t *rows, const char *key, bool down)
+{
+    for (size_t i = 1; i < json_array_size(rows); i++) {
+        _cleanup_json_ json_t *row = json_incref(json_array_get(rows, i));
+        size_t at = i;
+        while (at > 0) {
+            int order = row_compare(row, json_array_get(rows, at - 1), key);
+            if (down ? order <= 0 : order >= 0)
+                break;
+            at--;
+        }
+        json_array_remove(rows, i);
+        json_array_insert(rows, at, row);
+    }
+}
+
 void row_unsettle(const Pocket *p, json_t *row)
 {
     json_object_set_new(row, "_left", json_integer(p->settle_lists));
@@ -152,6 +178,44 @@ json_t *quota_view_new(Pocket *p, const QuotaSet *set, const char *project, Quot
     return out;
 }
 
+/* Clients send their own flags along. */
+static bool quota_flag(const char *name)
+{
+    return streq(name, "force") || streq(name, "tenant_id");
+}
+
+const char *quota_unknown(const QuotaSet *set, json_t *limits)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach (limits, name, value) {
+        if (!quota_flag(name) && !quota_find(set, name))
+            return name;
+    }
+    return NULL;
+}
+
+/* A limit as a number or digits; false: it is neither, or below -1. */
+static bool quota_number(const json_t *value, int64_t *ret)
+{
+    *ret = json_integer_value(value);
+    return json_is_string(value) ? parse_int(json_string_value(value), -1, INT64_MAX, ret)
+                                 : json_is_integer(value) && *ret >= -1;
+}
+
+const char *quota_overdrawn(Pocket *p, const QuotaSet *set, const char *project, json_t *limits,
+                            int64_t *ret_limit)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach (limits, name, value) {
+        if (!quota_flag(name) && quota_find(set, name) && quota_number(value, ret_limit) &&
+            *ret_limit >= 0 && *ret_limit < quota_used(p, set, project, name))
+            return name;
+    }
+    return NULL;
+}
+
 bool quota_change(Pocket *p, const QuotaSet *set, const char *project, json_t *limits)
 {
     _cleanup_json_ json_t *row = store_get_new(p->store, set->kind, project);
@@ -160,13 +224,10 @@ bool quota_change(Pocket *p, const QuotaSet *set, const char *project, json_t *l
     const char *name;
     json_t *value;
     json_object_foreach (limits, name, value) {
-        /* Clients send their own flags along. */
-        if (streq(name, "force") || streq(name, "tenant_id"))
+        if (quota_flag(name))
             continue;
-        int64_t n = json_integer_value(value);
-        bool number = json_is_string(value) ? parse_int(json_string_value(value), -1, INT64_MAX, &n)
-                                            : json_is_integer(value);
-        if (!number || n < -1 || !quota_find(set, name))
+        int64_t n;
+        if (!quota_number(value, &n) || !quota_find(set, name))
             return false;
         json_object_set_new(row, name, json_integer(n));
     }

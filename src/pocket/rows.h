@@ -18,6 +18,9 @@ bool row_matches(const json_t *value, const char *text);
 /* True if the query has no `name`, or one of its values (a repeated name means "or") matches. */
 bool row_query(const PocketCall *c, const char *name, const json_t *value);
 
+/* Sorts by one key's texts or numbers; equal ones keep their order. */
+void row_sort(json_t *rows, const char *key, bool down);
+
 /* A state that becomes final after so many looks (Pocket.settle_lists). row_unsettle starts the
  * count; row_settle counts one look and is true when the state is due (and was not before). The
  * caller stores the row after a look. */
@@ -47,6 +50,11 @@ bool quota_allows(Pocket *p, const QuotaSet *set, const char *project, const cha
 /* {name: limit} or, as details, {name: {"limit", `used_word`, "reserved"}}. */
 json_t *quota_view_new(Pocket *p, const QuotaSet *set, const char *project, QuotaView view,
                        const char *used_word);
+/* The first name in `limits` that is no quota; NULL: all are. Borrowed. */
+const char *quota_unknown(const QuotaSet *set, json_t *limits);
+/* The first of the changed limits that is below what is used already; NULL: none. Borrowed. */
+const char *quota_overdrawn(Pocket *p, const QuotaSet *set, const char *project, json_t *limits,
+                            int64_t *ret_limit);
 /* Takes changed limits; false if a name is unknown or a value is no number (nothing is stored). */
 bool quota_change(Pocket *p, const QuotaSet *set, const char *project, json_t *limits);
 void quota_reset(Pocket *p, const QuotaSet *set, const char *project);

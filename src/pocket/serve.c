@@ -91,20 +91,56 @@ static bool parse_body(PocketService s, const HttpdCall *http, const Call *call,
     return *ret != NULL;
 }
 
+/* Nova and Cinder tell which version they answered in, also with an error of theirs. */
+static void version_headers(PocketService s, PocketReply *r, const char *version)
+{
+    const char *word = s == POCKET_NOVA ? "compute" : "volume";
+    strlist_addf(&r->headers, "OpenStack-API-Version: %s %s", word, version);
+    if (s == POCKET_NOVA)
+        strlist_addf(&r->headers, "X-OpenStack-Nova-API-Version: %s", version);
+    strlist_addf(&r->headers, "Vary: OpenStack-API-Version%s",
+                 s == POCKET_NOVA ? ", X-OpenStack-Nova-API-Version" : "");
+}
+
+/* The version that was asked for; false with a filled reply when there is no such one. */
+static bool set_version(PocketService s, PocketCall *pc, PocketReply *r)
+{
+    int major = s == POCKET_NOVA ? 2 : 3;
+    int max = s == POCKET_NOVA ? POCKET_COMPUTE_MINOR : POCKET_VOLUME_MINOR;
+    if (s != POCKET_NOVA && s != POCKET_CINDER)
+        return true;
+    _cleanup_free_ char *asked = microversion_text(s, pc->headers);
+    if (s == POCKET_CINDER && !asked && header_of(pc->headers, "OpenStack-API-Version")) {
+        pocket_fail(s, r, 400, NULL,
+                    "The server could not comply with the request since it is either malformed or "
+                    "otherwise incorrect.");
+        return false;
+    }
+    if (asked && strcasecmp(asked, "latest") != 0 && !version_shaped(asked)) {
+        pocket_fail(s, r, 400, NULL,
+                    "API Version String %s is of invalid format. Must be of format "
+                    "MajorNum.MinorNum.",
+                    asked);
+        return false;
+    }
+    pc->microversion = microversion_of(s, pc->headers, max);
+    if (pc->microversion >= 0) {
+        pc->answered_in = xasprintf("%d.%d", major, pc->microversion);
+        return true;
+    }
+    pc->answered_in = xstrdup(asked);
+    pocket_fail(s, r, 406, NULL,
+                "Version %s is not supported by the API. Minimum is %d.%d and maximum is %d.%d.",
+                asked, major, s == POCKET_NOVA, major, max);
+    return false;
+}
+
 static void run_route(Pocket *p, PocketService s, const PocketRoute *route, PocketCall *pc,
                       const Caller *caller, PocketReply *r)
 {
-    int max = s == POCKET_NOVA ? POCKET_COMPUTE_MINOR : POCKET_VOLUME_MINOR;
-    pc->microversion = microversion_of(s, pc->headers, max);
-    if (pc->microversion < 0) {
-        int major = s == POCKET_NOVA ? 2 : 3;
-        pocket_fail(s, r, 406, NULL,
-                    "The requested version is not supported by the API. Minimum is %d.%d and "
-                    "maximum is %d.%d.",
-                    major, s == POCKET_NOVA, major, max);
+    if (!allowed(p, s, route->need, caller, r))
         return;
-    }
-    if (allowed(p, s, route->need, caller, r))
+    if (set_version(s, pc, r))
         route->handler(p, pc, r);
 }
 
@@ -136,14 +172,17 @@ static void answer(Pocket *p, PocketService s, HttpdCall *http, Call *call, Pock
                                  : "The resource could not be found.");
     else if (parse_body(s, http, call, &pc.body, r))
         run_route(p, s, route, &pc, caller, r);
+    const char *accept = httpd_header(http, "Accept");
+    bool json_only = accept && strstr(accept, "application/json") && !strstr(accept, "*/*") &&
+                     !strstr(accept, "text/html");
+    if (s == POCKET_GLANCE && r->status >= 400 && json_str(r->json, "title") && !json_only)
+        error_page(r);
     json_decref(pc.body);
     json_decref(pc.query);
     strlist_clear(&args);
-    /* Real services tell which version they answered in, also with an error. */
-    if (pc.microversion > 0 && !header_of(&r->headers, "OpenStack-API-Version"))
-        strlist_addf(&r->headers, "OpenStack-API-Version: %s %d.%d",
-                     s == POCKET_NOVA ? "compute" : "volume", s == POCKET_NOVA ? 2 : 3,
-                     pc.microversion);
+    if (pc.answered_in)
+        version_headers(s, r, pc.answered_in);
+    free(pc.answered_in);
 }
 
 static void copy_reply(HttpdCall *http, PocketReply *r)
@@ -171,6 +210,7 @@ static void on_end(HttpdCall *c)
     Call *call = c->state;
     Pocket *p = l->pocket;
     PocketReply r = {.text = BUF_INIT(BUF_MAX_BODY)};
+    arrival_land(&call->arrival, c);
     pocket_lock(p);
     store_begin(p->store);
     answer(p, l->service, c, call, &r);

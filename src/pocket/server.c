@@ -3,6 +3,7 @@
 #include "base/vec.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "pocket/netns.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -98,11 +99,13 @@ void server_sweep(Pocket *p, const char *what, const char *kind)
     }
 }
 
-int server_make(Pocket *p, const char *id, Str user_data, Err *err)
+/* A root folder without anything but the script for its first boot. */
+static int make_root(Pocket *p, const char *id, const char *root, Str user_data, Err *err)
 {
-    _cleanup_free_ char *cloud = path_of(p, id, "root/var/lib/cloud");
+    _cleanup_free_ char *dir = path_of(p, id, root);
+    _cleanup_free_ char *cloud = path_join(dir, "var/lib/cloud");
     _cleanup_free_ char *copy = path_of(p, id, "user_data");
-    _cleanup_free_ char *script = path_of(p, id, "root/var/lib/cloud/user-data");
+    _cleanup_free_ char *script = path_join(cloud, "user-data");
     int r = file_mkdirs(cloud, 0711, err);
     if (r == 0)
         r = file_write(copy, user_data, 0600, err);
@@ -112,9 +115,14 @@ int server_make(Pocket *p, const char *id, Str user_data, Err *err)
     return r < 0 ? err_wrap(err, "making the server's folder") : 0;
 }
 
-int server_plug(Pocket *p, const char *id, const json_t *volumes, Err *err)
+int server_make(Pocket *p, const char *id, Str user_data, Err *err)
 {
-    _cleanup_free_ char *dir = path_of(p, id, "root/dev/disk/by-id");
+    return make_root(p, id, "root", user_data, err);
+}
+
+static int plug_root(Pocket *p, const char *root, const json_t *volumes, Err *err)
+{
+    _cleanup_free_ char *dir = path_join(root, "dev/disk/by-id");
     int r = file_remove_tree(dir, err);
     if (r == 0)
         r = file_mkdirs(dir, 0755, err);
@@ -133,16 +141,28 @@ int server_plug(Pocket *p, const char *id, const json_t *volumes, Err *err)
     return 0;
 }
 
+/* Also into the root that a rebuild has prepared, if its boot has not taken it yet. */
+int server_plug(Pocket *p, const char *id, const json_t *volumes, Err *err)
+{
+    _cleanup_free_ char *root = path_of(p, id, "root"), *next = path_of(p, id, "root.new");
+    int r = file_exists(next) ? plug_root(p, next, volumes, err) : 0;
+    return r < 0 || (file_exists(next) && !file_exists(root)) ? r
+                                                              : plug_root(p, root, volumes, err);
+}
+
 /* Environment of the next boot, for the init to read. */
-static int write_boot(Pocket *p, const ServerSpec *spec, const char *root, Err *err)
+static int write_boot(Pocket *p, const ServerSpec *spec, Err *err)
 {
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
-    _cleanup_free_ char *path = path_of(p, spec->id, "boot");
+    _cleanup_free_ char *path = path_of(p, spec->id, "boot"), *dir = path_of(p, spec->id, "");
+    _cleanup_free_ char *real = realpath(dir, NULL), *boot_id = pocket_uuid(true);
+    if (!real)
+        return err_set(err, ERR_IO, "cannot enter the server's folder: %m");
     buf_printf(&text,
                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
-               "HOME=%s\nLANG=C.UTF-8\nATOLL_ROOT=%s\nATOLL_ADDRESS=%s\nATOLL_HOSTNAME=%s\n"
-               "ATOLL_VOLUMES=",
-               root, root, spec->address ? spec->address : "", spec->name);
+               "HOME=%s/root\nLANG=C.UTF-8\nATOLL_ROOT=%s/root\nATOLL_ADDRESS=%s\n"
+               "ATOLL_HOSTNAME=%s\nATOLL_BOOT_ID=%s\nATOLL_VOLUMES=",
+               real, real, spec->address ? spec->address : "", spec->name, boot_id);
     size_t i;
     json_t *item;
     json_array_foreach (spec->volumes, i, item) {
@@ -166,7 +186,8 @@ static int start_init(Pocket *p, const char *id, Machine *ret, Err *err)
         close(log);
         return err_set(err, ERR_IO, "cannot make a pipe: %m");
     }
-    const char *const argv[] = {"/proc/self/exe", "--server-init", id, NULL};
+    _cleanup_free_ char *netns = netns_path(p, id);
+    const char *const argv[] = {"/proc/self/exe", "--server-init", id, netns, NULL};
     const char *const env[] = {"LANG=C.UTF-8", NULL};
     ChildSpec spec = {.argv = argv,
                       .env = env,
@@ -191,14 +212,11 @@ static int start_init(Pocket *p, const char *id, Machine *ret, Err *err)
 int server_on(Pocket *p, const ServerSpec *spec, Err *err)
 {
     Machine m = {0};
-    _cleanup_free_ char *root = path_of(p, spec->id, "root");
-    _cleanup_free_ char *real = realpath(root, NULL);
-    if (!real)
-        return err_set(err, ERR_IO, "cannot enter the server's folder: %m");
     server_off(spec->id);
+    netns_sync(p);
     int r = server_plug(p, spec->id, spec->volumes, err);
     if (r == 0)
-        r = write_boot(p, spec, real, err);
+        r = write_boot(p, spec, err);
     if (r == 0)
         r = start_init(p, spec->id, &m, err);
     if (r < 0)
@@ -210,9 +228,24 @@ int server_on(Pocket *p, const ServerSpec *spec, Err *err)
 bool server_restart(Pocket *p, const ServerSpec *spec)
 {
     Machine *m = server_is_on(spec->id) ? find(spec->id) : NULL;
-    _cleanup_free_ char *root = path_of(p, spec->id, "root");
-    _cleanup_free_ char *real = realpath(root, NULL);
-    return m && real && write_boot(p, spec, real, NULL) == 0 && write(m->control, "r", 1) == 1;
+    return m && write_boot(p, spec, NULL) == 0 && write(m->control, "r", 1) == 1;
+}
+
+/* Prepares the root beside the old one; the init takes it when nothing uses that any more, now or
+ * at the next boot. */
+int server_rebuild(Pocket *p, const ServerSpec *spec, Str user_data, Err *err)
+{
+    _cleanup_free_ char *next = path_of(p, spec->id, "root.new");
+    int r = file_remove_tree(next, err);
+    if (r == 0)
+        r = make_root(p, spec->id, "root.new", user_data, err);
+    if (r == 0)
+        r = server_plug(p, spec->id, spec->volumes, err);
+    if (r < 0)
+        return err_wrap(err, "rebuilding server %s", spec->name);
+    if (server_is_on(spec->id) && !server_restart(p, spec))
+        return err_set(err, ERR_IO, "server %s cannot be asked to boot again", spec->name);
+    return 0;
 }
 
 /* Bytes that are not UTF-8 would make the whole answer no JSON. */

@@ -1,6 +1,7 @@
 /* Servers that run: a server is a folder, an address of loopback, and a tree of processes.
  *
  *     DIR/servers/ID/root/        the server's disk (0711); user_data runs in it
+ *     DIR/servers/ID/root.new/    what the next boot makes its root: after a rebuild
  *     DIR/servers/ID/user_data    the metadata service's copy (0600)
  *     DIR/servers/ID/boot         environment of the next boot, a line each (0600)
  *     DIR/servers/ID/console.log  standard output and error of everything (0600)
@@ -14,11 +15,13 @@
  *
  * A boot runs root/var/lib/atoll/boot if it is executable (what a real server's init would start),
  * else user_data if it begins with "#!", with the root as its folder and this environment: PATH,
- * HOME and ATOLL_ROOT (the root folder), LANG, ATOLL_ADDRESS, ATOLL_HOSTNAME, ATOLL_VOLUMES
- * ("id=folder:id=folder"). Volumes are also links root/dev/disk/by-id/virtio-<first 20 characters
- * of the id>, as udev names them on a real server. A server stays on when nothing runs in it.
+ * HOME and ATOLL_ROOT (the root folder), LANG, ATOLL_ADDRESS, ATOLL_HOSTNAME, ATOLL_BOOT_ID
+ * (another one each boot, as Linux has it), ATOLL_VOLUMES ("id=folder:id=folder"). Volumes are also
+ * links root/dev/disk/by-id/virtio-<first 20 characters of the id>, as udev names them on a real
+ * server. A server stays on when nothing runs in it.
  *
- * Everything runs as the user pocket runs as, and is confined by nothing.
+ * Everything runs as the user pocket runs as, and is confined by nothing but its network namespace,
+ * with --namespaces (netns.h).
  *
  * Thread: under pocket's lock. One pocket a process.
  */
@@ -31,7 +34,7 @@ typedef struct ServerSpec {
     const json_t *volumes; /* array of volume ids */
 } ServerSpec;
 
-/* main() for `atoll-pocket --server-init ID`: argv as there. Returns the exit code. */
+/* main() for `atoll-pocket --server-init ID [NETNS]`: argv as there. Returns the exit code. */
 int server_init_main(int argc, char **argv);
 
 /* Removes the folders in DIR/`what` that belong to no row of this kind: requests that a crash cut
@@ -48,6 +51,9 @@ void server_all_off(void);
 /* Asks what runs to end (SIGTERM to the boot's own process, 10 s), then boots again. Does not
  * wait. False: it is not on. */
 bool server_restart(Pocket *p, const ServerSpec *spec);
+/* A new, empty root with this user_data for the next boot. One that is on boots at once, after what
+ * runs was asked to end as in server_restart. Its volumes stay. Does not wait. */
+int server_rebuild(Pocket *p, const ServerSpec *spec, Str user_data, Err *err) _must_check_;
 /* A power cut, and the folder is removed. */
 void server_remove(Pocket *p, const char *id);
 /* Plugs in exactly these volumes while it runs; the environment is as it was until the next boot.

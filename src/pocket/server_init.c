@@ -1,11 +1,12 @@
-/* The init of a server: what `atoll-pocket --server-init ID` is. Runs in the server's folder, with
- * the console as its output and a pipe from pocket as its input (see server.h). */
+/* The init of a server: what `atoll-pocket --server-init ID [NETNS]` is. Runs in the server's
+ * folder, with the console as its output and a pipe from pocket as its input (see server.h). */
 #include "io/child.h"
 #include "io/file.h"
 #include "pocket/server.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -83,11 +84,19 @@ static bool executable(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+/* What a rebuild has prepared becomes the root. Nothing runs in the old one. */
+static bool take_new_root(Err *err)
+{
+    if (!file_exists("root.new"))
+        return true;
+    return file_remove_tree("root", err) == 0 && file_rename("root.new", "root", err) == 0;
+}
+
 static void boot(Init *in)
 {
     _cleanup_(strlist_clear) StrList env = {0};
     _cleanup_(err_clear) Err err = {0};
-    if (read_env(&env, &err) < 0) {
+    if (!take_new_root(&err) || read_env(&env, &err) < 0) {
         say("no boot", err.text);
         return;
     }
@@ -157,15 +166,28 @@ static bool wait_for_former_life(void)
     return fd >= 0;
 }
 
+/* Where its network is, everything that it starts is too. */
+static bool enter_network(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool in = fd >= 0 && setns(fd, CLONE_NEWNET) == 0;
+    if (fd >= 0)
+        close(fd);
+    return in;
+}
+
 int server_init_main(int argc, char **argv)
 {
     Init in = {0};
     sigset_t set;
     if (argc < 3) {
-        say("usage: --server-init ID", "");
+        say("usage: --server-init ID [NETNS]", "");
         return 64;
     }
-    (void)argv;
+    if (argc > 3 && !enter_network(argv[3])) {
+        say("no boot: its network", strerror(errno));
+        return 1;
+    }
     (void)umask(022);
     (void)prctl(PR_SET_NAME, "pocket-server");
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);

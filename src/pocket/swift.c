@@ -57,6 +57,8 @@ bool swift_fail(SwiftCall *c, int status, const char *text)
         _cleanup_free_ char *url = pocket_url(c->p, POCKET_KEYSTONE);
         _cleanup_free_ char *value = xasprintf("Keystone uri=\"%s\"", url);
         swift_set_header(c, "WWW-Authenticate", value);
+        strlist_addf(&r->headers, "Www-Authenticate: Swift realm=\"%s\"",
+                     c->account ? c->account : "unknown");
     }
     return false;
 }
@@ -178,11 +180,13 @@ static bool parse_path(SwiftCall *c)
         return swift_fail(c, 412, "Invalid UTF8 or contains NULL");
     Str rest = buf_as_str(&path), part;
     (void)str_next(&rest, '/', &part); /* before the first slash */
-    if (!str_next(&rest, '/', &part) ||
-        !(str_eq(part, STR_LIT("v1")) || str_eq(part, STR_LIT("v1.0"))))
-        return swift_fail(c, 404, NULL);
     if (!str_next(&rest, '/', &part) || part.n == 0)
         return swift_fail(c, 404, NULL);
+    bool known = str_eq(part, STR_LIT("v1")) || str_eq(part, STR_LIT("v1.0"));
+    if (!str_next(&rest, '/', &part) || part.n == 0)
+        return swift_fail(c, 412, "Bad URL");
+    if (!known)
+        return swift_fail(c, 400, NULL);
     c->account = xstrndup(part.p, part.n);
     if (!str_next(&rest, '/', &part) || part.n == 0)
         return true;
@@ -307,6 +311,7 @@ static void on_end(HttpdCall *http)
 {
     SwiftCall *c = http->state;
     bool ok = !c->upload || swift_put_settle(c);
+    arrival_land(&c->arrival, http);
     pocket_lock(c->p);
     if (ok) {
         store_begin(c->p->store);

@@ -58,6 +58,8 @@ const char *swift_header(const SwiftCall *c, const char *name);
 const char *swift_query(const SwiftCall *c, const char *name); /* NULL if not there */
 bool swift_truth(const char *text);                            /* true, 1, yes, on, t, y */
 int64_t swift_now(const SwiftCall *c);                         /* seconds */
+/* "2026-11-24T17:31:39.123450", no zone. To be freed. */
+char *swift_time_text(int64_t stamp);
 void swift_version_header(SwiftCall *c, const char *version);
 bool swift_versioned(const SwiftContainer *k); /* X-Versions-Enabled is on */
 /* Was it ever on: then answers carry X-Object-Version-Id. */
@@ -159,6 +161,26 @@ typedef struct Large {
     Buf etag; /* of the whole, in quotes */
 } Large;
 void large_clear(Large *l);
+/* A plain object as the one piece of a "large" one. */
+void large_single(const SwiftObject *o, Large *l);
+typedef struct ByteRange {
+    int64_t start, end; /* end: behind the last byte */
+} ByteRange;
+typedef VEC(ByteRange) ByteRanges;
+static inline void ranges_clear(ByteRanges *r)
+{
+    vec_clear(r);
+}
+DEFINE_CLEAR(ByteRanges, ranges_clear)
+/* The ranges that the request asks for; none: the whole. False: 416 is set. */
+bool swift_ranges(SwiftCall *c, int64_t size, ByteRanges *ret);
+/* Answers with the content or with what the request's Range selects of it. */
+void swift_reply_content(SwiftCall *c, const Large *l);
+void large_crop(Large *l, ByteRange r);
+/* True if the list of a conditional header has the etag (quotes and W/ do not count) or is "*". */
+bool swift_etag_listed(const char *list, const char *etag);
+/* ?multipart-manifest=get. Always false: the reply is filled. */
+bool swift_slo_manifest(SwiftCall *c, const SwiftObject *o);
 DEFINE_CLEAR(Large, large_clear)
 bool swift_large_open(SwiftCall *c, const SwiftObject *o, Large *ret);
 void swift_slo_put(SwiftCall *c); /* the manifest is in c->body */

@@ -15,6 +15,14 @@ void large_clear(Large *l)
     *l = (Large){0};
 }
 
+void large_single(const SwiftObject *o, Large *l)
+{
+    l->etag = BUF_INIT(BUF_MAX_LINE);
+    l->size = o->bytes;
+    if (o->file)
+        vec_push(&l->pieces, (LargePiece){.file = xstrdup(o->file), .size = o->bytes});
+}
+
 bool swift_is_slo(const SwiftObject *o)
 {
     return swift_truth(json_str(o->meta, "X-Static-Large-Object"));
@@ -27,6 +35,42 @@ static json_t *manifest_new(const SwiftCall *c, const SwiftObject *o)
     if (!o->file || file_read(path, &text, NULL) < 0)
         return NULL;
     return json_parse_new(text.p, text.len, NULL);
+}
+
+/* With format=raw the words are those that a client puts. */
+static json_t *raw_new(const json_t *row)
+{
+    return json_make_new("{s:s,s:s,s:I,s:s*}", "path", json_str_or(row, "name", ""), "etag",
+                         json_str_or(row, "hash", ""), "size_bytes",
+                         (json_int_t)json_int(row, "bytes", 0), "range", json_str(row, "range"));
+}
+
+static json_t *shown_new(const json_t *row)
+{
+    json_t *shown = json_copy((json_t *)(uintptr_t)row);
+    json_object_del(shown, "first");
+    json_object_del(shown, "length");
+    return shown;
+}
+
+bool swift_slo_manifest(SwiftCall *c, const SwiftObject *o)
+{
+    _cleanup_json_ json_t *rows = manifest_new(c, o);
+    bool raw = streq(swift_query(c, "format"), "raw");
+    json_t *out = json_array();
+    size_t i;
+    json_t *row;
+    if (!rows) {
+        json_decref(out);
+        return swift_fail(c, 503, NULL);
+    }
+    json_array_foreach (rows, i, row) {
+        json_array_append_new(out, raw ? raw_new(row) : shown_new(row));
+    }
+    swift_reply_json(c, 200, out);
+    if (raw)
+        swift_set_header(c, "Content-Type", o->type ? o->type : "application/octet-stream");
+    return false;
 }
 
 /* "/container/object" */
@@ -202,8 +246,11 @@ static void check_segment(SwiftCall *c, const json_t *in, Manifest *m)
         buf_printf(&m->errors, "%s, %s\n", path, fault);
     if (status || fault)
         return;
-    json_t *row = json_make_new("{s:s,s:s,s:I,s:s}", "name", path, "hash", o.etag, "bytes",
-                                (json_int_t)o.bytes, "content_type", o.type ? o.type : "");
+    char *when = swift_time_text((o.stamp + 99999) / 100000 * 100000);
+    json_t *row = json_make_new("{s:s,s:s,s:I,s:s,s:s}", "name", path, "hash", o.etag, "bytes",
+                                (json_int_t)o.bytes, "content_type", o.type ? o.type : "",
+                                "last_modified", when);
+    free(when);
     if (swift_is_slo(&o))
         json_object_set_new(row, "sub_slo", json_true());
     if (range) {
@@ -253,6 +300,27 @@ static bool may_write(SwiftCall *c, SwiftContainer *k)
     return true;
 }
 
+/* False: 400 is set with Swift's words. */
+static bool check_keys(SwiftCall *c, const json_t *rows)
+{
+    static const char *const known[] = {"path", "etag", "size_bytes", "range", "data"};
+    size_t i;
+    json_t *row, *value;
+    const char *key;
+    json_array_foreach (rows, i, row) {
+        json_object_foreach (row, key, value) {
+            bool found = false;
+            for (size_t j = 0; j < ARRAY_LEN(known); j++)
+                found = found || streq(known[j], key);
+            _cleanup_free_ char *text =
+                found ? NULL : xasprintf("Index %zu: extraneous keys \"%s\"\n", i, key);
+            if (text)
+                return swift_fail(c, 400, text);
+        }
+    }
+    return true;
+}
+
 void swift_slo_put(SwiftCall *c)
 {
     _cleanup_(swift_container_clear) SwiftContainer k = {0};
@@ -264,6 +332,8 @@ void swift_slo_put(SwiftCall *c)
         (void)swift_fail(c, 400, "Manifest must be a list.\n");
         return;
     }
+    if (!check_keys(c, in))
+        return;
     Manifest m = {
         .rows = json_array(), .errors = BUF_INIT(BUF_MAX_BODY), .etags = BUF_INIT(BUF_MAX_BODY)};
     size_t i;

@@ -8,6 +8,7 @@ typedef struct Listing {
     const char *prefix, *delimiter, *marker, *end_marker;
     size_t limit;
     bool reverse, versions;
+    char *path;        /* of ?path=: a folder, without the folders in it */
     char *subdir;      /* the last one that was listed */
     char *latest_name; /* with versions: whose newest row has been seen */
 } Listing;
@@ -15,13 +16,13 @@ typedef struct Listing {
 static void listing_clear(Listing *l)
 {
     json_decref(l->rows);
+    free(l->path);
     free(l->subdir);
     free(l->latest_name);
 }
 DEFINE_CLEAR(Listing, listing_clear)
 
-/* "2026-11-24T17:31:39.123450", no zone. */
-static char *modified(int64_t stamp)
+char *swift_time_text(int64_t stamp)
 {
     char text[TIME_TEXT_MAX];
     (void)time_format(stamp / 100000 * SECOND, false, text);
@@ -47,13 +48,14 @@ static bool fold(Listing *l, const char *name)
     }
     free(l->subdir);
     l->subdir = subdir;
-    json_array_append_new(l->rows, json_make_new("{s:s}", "subdir", subdir));
+    if (!l->path)
+        json_array_append_new(l->rows, json_make_new("{s:s}", "subdir", subdir));
     return true;
 }
 
 static json_t *object_row_new(Listing *l, const SwiftObject *o)
 {
-    _cleanup_free_ char *when = modified(o->stamp);
+    _cleanup_free_ char *when = swift_time_text(o->stamp);
     json_t *row = json_make_new("{s:s,s:s,s:I,s:s,s:s}", "name", o->name, "hash",
                                 o->etag ? o->etag : "", "bytes", (json_int_t)o->bytes,
                                 "content_type", o->type ? o->type : "", "last_modified", when);
@@ -94,7 +96,7 @@ static bool see_container(void *user, const SwiftContainer *k)
         return false;
     if (!fold(l, k->name)) {
         SwiftUse use = swift_container_use(l->c->p, k);
-        _cleanup_free_ char *when = modified(k->stamp);
+        _cleanup_free_ char *when = swift_time_text(k->stamp);
         json_array_append_new(l->rows, json_make_new("{s:s,s:I,s:I,s:s}", "name", k->name, "count",
                                                      (json_int_t)use.objects, "bytes",
                                                      (json_int_t)use.bytes, "last_modified", when));
@@ -120,23 +122,89 @@ static bool read_query(SwiftCall *c, Listing *l)
                    .end_marker = swift_query(c, "end_marker"),
                    .limit = (size_t)MIN(limit, most),
                    .reverse = swift_truth(swift_query(c, "reverse"))};
+    const char *path = swift_query(c, "path");
+    if (path && c->container) {
+        l->path = xasprintf("%s%s", path, *path && !ends_with(path, "/") ? "/" : "");
+        l->prefix = l->path;
+        l->delimiter = "/";
+    }
     if (l->prefix && !*l->prefix)
         l->prefix = NULL;
     return true;
 }
 
-static bool wants_json(const SwiftCall *c)
+/* `format` in the query, or its type in Accept. */
+static bool wants(const SwiftCall *c, const char *word, const char *type)
 {
     const char *format = swift_query(c, "format"), *accept = swift_header(c, "Accept");
     if (format)
-        return streq(format, "json");
-    return accept && strstr(accept, "application/json");
+        return streq(format, word);
+    return accept && strstr(accept, type);
+}
+
+static void add_escaped(Buf *b, const char *text)
+{
+    static const char *const names[] = {
+        ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;"};
+    for (; *text; text++) {
+        const char *name = (size_t)*text < ARRAY_LEN(names) ? names[(size_t)*text] : NULL;
+        if (name)
+            buf_str(b, name);
+        else
+            buf_char(b, *text);
+    }
+}
+
+static void add_element(Buf *b, const char *name, const json_t *value)
+{
+    buf_printf(b, "<%s>", name);
+    if (json_is_integer(value))
+        buf_printf(b, "%lld", (long long)json_integer_value(value));
+    else
+        add_escaped(b, json_is_string(value) ? json_string_value(value) : "");
+    buf_printf(b, "</%s>", name);
+}
+
+static void reply_xml(SwiftCall *c, json_t *rows)
+{
+    const char *root = c->container ? "container" : "account";
+    const char *item = c->container ? "object" : "container";
+    Buf *b = &c->http->reply.body;
+    size_t i;
+    json_t *row, *value;
+    const char *key;
+    buf_printf(b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<%s name=\"", root);
+    add_escaped(b, c->container ? c->container : c->account);
+    buf_str(b, "\">");
+    json_array_foreach (rows, i, row) {
+        const char *subdir = json_str(row, "subdir");
+        if (subdir) {
+            buf_str(b, "<subdir name=\"");
+            add_escaped(b, subdir);
+            buf_str(b, "\">");
+            add_element(b, "name", json_object_get(row, "subdir"));
+            buf_str(b, "</subdir>");
+            continue;
+        }
+        buf_printf(b, "<%s>", item);
+        json_object_foreach (row, key, value) {
+            add_element(b, key, value);
+        }
+        buf_printf(b, "</%s>", item);
+    }
+    buf_printf(b, "</%s>", root);
+    c->http->reply.status = 200;
+    swift_set_header(c, "Content-Type", "application/xml; charset=utf-8");
 }
 
 static void reply(SwiftCall *c, json_t *rows)
 {
-    if (wants_json(c)) {
+    if (wants(c, "json", "application/json")) {
         swift_reply_json(c, 200, json_incref(rows));
+        return;
+    }
+    if (wants(c, "xml", "application/xml")) {
+        reply_xml(c, rows);
         return;
     }
     Buf *b = &c->http->reply.body;
@@ -161,7 +229,7 @@ void swift_container_list(SwiftCall *c, const SwiftContainer *k)
     _cleanup_(listing_clear) Listing l = {0};
     if (!read_query(c, &l))
         return;
-    l.versions = swift_version_aware(k) && swift_query(c, "versions");
+    l.versions = swift_query(c, "versions");
     const char *version_marker = swift_query(c, "version_marker");
     if (l.versions && version_marker && !l.marker) {
         (void)swift_fail(c, 400, "version_marker param requires marker");

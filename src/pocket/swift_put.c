@@ -149,6 +149,10 @@ bool swift_object_headers(SwiftCall *c, SwiftObject *o)
                                         "Expires",
                                         "X-Robots-Tag",
                                         NULL};
+    const char *manifest = swift_header(c, "X-Object-Manifest");
+    const char *slash = manifest ? strchr(manifest, '/') : NULL;
+    if (manifest && (!slash || slash == manifest || !slash[1] || strpbrk(manifest, "?&")))
+        return swift_fail(c, 400, "X-Object-Manifest must be in the format container/prefix");
     if (!swift_meta_update(c, o->meta, "Object", kept))
         return false;
     for (size_t i = 0; plain[i]; i++) {
@@ -382,12 +386,24 @@ static bool append_piece(SwiftCall *c, Upload *u, const LargePiece *piece, char 
     return fd >= 0 && at == piece->size;
 }
 
-/* A large object is copied as what it reads as: one file of its pieces. */
+static bool is_large(const SwiftObject *o)
+{
+    return swift_is_slo(o) || json_object_get(o->meta, "X-Object-Manifest");
+}
+
+/* A large object, or a range of any, is copied as what it reads as: one file of its pieces. */
 static bool join_file(SwiftCall *c, const SwiftObject *from, SwiftObject *to)
 {
     _cleanup_(large_clear) Large l = {0};
-    if (!swift_large_open(c, from, &l))
+    _cleanup_(ranges_clear) ByteRanges ranges = {0};
+    if (!is_large(from))
+        large_single(from, &l);
+    else if (!swift_large_open(c, from, &l))
         return false;
+    if (!swift_ranges(c, l.size, &ranges))
+        return false;
+    if (ranges.len == 1)
+        large_crop(&l, ranges.items[0]);
     Upload *u = upload_new(c->p);
     _cleanup_free_ char *block = xcalloc(1, COPY_BLOCK);
     bool ok = true;
@@ -427,7 +443,7 @@ static void inherit(SwiftCall *c, const SwiftObject *from, SwiftObject *to)
 
 static bool copy_content(SwiftCall *c, const SwiftObject *from, SwiftObject *to)
 {
-    if (swift_is_slo(from) || json_object_get(from->meta, "X-Object-Manifest"))
+    if (is_large(from) || swift_header(c, "Range"))
         return join_file(c, from, to);
     to->bytes = from->bytes;
     to->etag = xstrdup(from->etag);

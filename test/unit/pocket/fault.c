@@ -1,5 +1,6 @@
 #include "pocket/fault.h"
 #include "io/file.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,11 +48,11 @@ static void open_rules(Folder *f, const char *text)
 }
 
 /* One letter for each of n requests: - none, d delay, s status, r reset, t truncate, k kill, p
- * stop; upper case: after the effect. */
+ * stop, l late, b barrier; upper case: after the effect. */
 static void assert_hits(Folder *f, const char *service, const char *method, const char *path,
                         const char *want)
 {
-    static const char letters[] = "-dsrtkp", after[] = "-DSRTKP";
+    static const char letters[] = "-dsrtkplb", after[] = "-DSRTKP";
     for (size_t i = 0; want[i]; i++) {
         Fault fault;
         faults_next(f->faults, service, method, path, &fault);
@@ -99,6 +100,50 @@ static void test_details(void **state)
     assert_string_equal(fault.pid_file, "/run/x.pid");
     assert_string_equal(fault_word(fault.kind), "kill");
     fault_clear(&fault);
+    open_rules(f, "{\"n\":2,\"do\":\"late\",\"pid_file\":\"x\"}\n{\"do\":\"barrier\",\"times\":2}");
+    assert_hits(f, "nova", "GET", "/", "blb-");
+}
+
+typedef struct Guest {
+    Faults *faults;
+    Fault fault;
+    pthread_t thread;
+    bool met;
+} Guest;
+
+static const volatile bool never = false, now = true;
+
+static void *meet(void *arg)
+{
+    Guest *g = arg;
+    g->met = faults_meet(g->faults, &g->fault, &never);
+    return NULL;
+}
+
+/* Three by three; who is left over goes on alone after a while, and counts no more. */
+static void test_barrier(void **state)
+{
+    Folder *f = *state;
+    open_rules(f, "{\"do\":\"barrier\",\"parties\":3,\"name\":\"x\",\"ms\":20000}");
+    for (int round = 0; round < 2; round++) {
+        Guest guests[3] = {0};
+        for (size_t i = 0; i < ARRAY_LEN(guests); i++) {
+            guests[i].faults = f->faults;
+            faults_next(f->faults, "nova", "GET", "/", &guests[i].fault);
+            assert_int_equal(pthread_create(&guests[i].thread, NULL, meet, &guests[i]), 0);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(guests); i++) {
+            pthread_join(guests[i].thread, NULL);
+            assert_true(guests[i].met);
+            fault_clear(&guests[i].fault);
+        }
+        Fault alone;
+        faults_next(f->faults, "nova", "GET", "/", &alone);
+        assert_false(faults_meet(f->faults, &alone, &now));
+        alone.delay_ms = 1;
+        assert_false(faults_meet(f->faults, &alone, &never));
+        fault_clear(&alone);
+    }
 }
 
 /* The same seed gives the same requests; about so many as it says. */
@@ -153,6 +198,9 @@ static void test_bad_rules(void **state)
         {"{\"do\":\"reset\",\"when\":\"later\"}", "\"later\""},
         {"{\"do\":\"status\",\"status\":200}", "400 to 599"},
         {"{\"do\":\"kill\"}", "pid_file"},
+        {"{\"do\":\"late\"}", "late needs \"pid_file\""},
+        {"{\"do\":\"late\",\"pid_file\":\"x\",\"when\":\"after\"}", "does not go with late"},
+        {"{\"do\":\"barrier\",\"parties\":1}", "2 or more"},
         {"{\"do\":\"reset\",\"match\":\"/v3\"}", "method and a path"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -170,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_which, setup, teardown),
         cmocka_unit_test_setup_teardown(test_details, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chance, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_rules, setup, teardown),

@@ -131,7 +131,7 @@ static void test_bulk(void **state)
         cloud_send(c, POCKET_NEUTRON, "POST", path,
                    "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}", a, b),
         400);
-    assert_string_equal(cloud_text(c, "NeutronError.type"), "SecurityGroupRulesNotSingleGroup");
+    assert_string_equal(cloud_text(c, "NeutronError.type"), "SecurityGroupNotSingleGroupRules");
     assert_int_equal(
         cloud_send(c, POCKET_NEUTRON, "POST", path,
                    "{'security_group_rules':[" RULE("%s", "1") "," RULE("%s", "2") "]}", a, a),

@@ -78,11 +78,11 @@ static void test_refused(void **state)
         {"{'tags':['a/b']}", 400, 0, "badRequest", "tags"},
         {"{'tags':['a']}", 400, 51, "badRequest", "tags"},
         {"{'description':'x'}", 400, 18, "badRequest", "description"},
-        {"{'user_data':'*'}", 400, 0, "badRequest", "base 64"},
+        {"{'user_data':'*'}", 400, 0, "badRequest", "base64"},
         {"{'key_name':'none'}", 400, 0, "badRequest", "key_name"},
         {"{'block_device_mapping_v2':[{'uuid':'none','source_type':'volume',"
          "'destination_type':'volume','boot_index':-1}]}",
-         400, 0, "badRequest", "failed to get volume none"},
+         400, 0, "badRequest", "Volume none could not be found"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_json_ json_t *body =
@@ -162,7 +162,7 @@ static void test_life(void **state)
     assert_string_equal(status_of(c, id), "HARD_REBOOT");
     assert_string_equal(status_of(c, id), "ACTIVE");
     assert_int_equal(call_server(c, "POST", id, "/action", "{'reboot':{'type':'warm'}}"), 400);
-    assert_int_equal(call_server(c, "POST", id, "/action", "{'resize':{}}"), 501);
+    assert_int_equal(call_server(c, "POST", id, "/action", "{'pause':null}"), 501);
 
     cloud_get(c, POCKET_CINDER, "/v3/volumes/detail");
     assert_string_equal(cloud_nth(c, "volumes", 0, "status"), "in-use");
@@ -175,6 +175,150 @@ static void test_life(void **state)
     assert_string_equal(status_of(c, id), "404");
     assert_int_equal(cloud_get(c, A, "/v2.1/servers/detail"), 200);
     assert_int_equal(cloud_count(c, "servers"), 0);
+}
+
+static int act(Cloud *c, const char *id, const char *body)
+{
+    return call_server(c, "POST", id, "/action", body);
+}
+
+/* Status, vm_state, flavor, power, as one text; "" when a task is going on behind the status. */
+static const char *shown(Cloud *c, const char *id)
+{
+    static char text[128];
+    (void)status_of(c, id);
+    (void)snprintf(text, sizeof text, "%s %s %s %d", cloud_text(c, "server.status"),
+                   cloud_text(c, "server.OS-EXT-STS:vm_state"),
+                   cloud_text(c, "server.flavor.original_name"),
+                   (int)json_int(c->answer, "server.OS-EXT-STS:power_state", -1));
+    return text;
+}
+
+/* As Zed was seen to do it. */
+static void test_resize(void **state)
+{
+    Cloud *c = *state;
+    c->p.settle_lists = 1;
+    _cleanup_free_ char *network = network_new(c), *port = port_new(c, network);
+    _cleanup_free_ char *id = server_new(c, "reef-web-0", port, "");
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'3'}}"), 409);
+    (void)status_of(c, id);
+    assert_string_equal(shown(c, id), "ACTIVE active m1.small 1");
+    static const struct {
+        const char *body;
+        int status;
+        const char *words;
+    } rows[] = {
+        {"{'resize':null}", 400, "resize"},
+        {"{'resize':{}}", 400, "'flavorRef' is a required property"},
+        {"{'resize':{'flavorRef':'3','colour':1}}", 400, "'colour' was unexpected"},
+        {"{'resize':{'flavorRef':'99'}}", 400, "Flavor 99 could not be found."},
+        {"{'resize':{'flavorRef':'2'}}", 400, "When resizing, instances must change flavor!"},
+        {"{'confirmResize':null}", 409, "while it is in vm_state active"},
+        {"{'revertResize':null}", 409, "while it is in vm_state active"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int status = act(c, id, rows[i].body);
+        const char *words = json_str_or(c->answer, "badRequest.message",
+                                        cloud_text(c, "conflictingRequest.message"));
+        if (status != rows[i].status || !strstr(words, rows[i].words))
+            fail_msg("%s: %d %s", rows[i].body, status, words);
+    }
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'3'}}"), 202);
+    assert_string_equal(shown(c, id), "RESIZE active m1.small 1");
+    assert_int_equal(act(c, id, "{'os-stop':null}"), 409);
+    assert_non_null(strstr(cloud_text(c, "conflictingRequest.message"), "task_state resize_prep"));
+    assert_string_equal(shown(c, id), "VERIFY_RESIZE resized m1.medium 1");
+    assert_int_equal(act(c, id, "{'os-stop':null}"), 409);
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'2'}}"), 409);
+    cloud_get(c, A, "/v2.1/limits");
+    assert_int_equal(json_int(c->answer, "limits.absolute.totalRAMUsed", 0), 4096);
+    assert_int_equal(act(c, id, "{'confirmResize':null}"), 204);
+    assert_int_equal(act(c, id, "{'confirmResize':null}"), 400);
+    assert_string_equal(shown(c, id), "VERIFY_RESIZE resized m1.medium 1");
+    assert_string_equal(shown(c, id), "ACTIVE active m1.medium 1");
+    /* Back again, and of one that is shut down. */
+    assert_int_equal(act(c, id, "{'os-stop':null}"), 202);
+    (void)status_of(c, id);
+    (void)status_of(c, id);
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'2'}}"), 202);
+    assert_string_equal(shown(c, id), "RESIZE stopped m1.medium 4");
+    assert_string_equal(shown(c, id), "VERIFY_RESIZE resized m1.small 4");
+    assert_int_equal(act(c, id, "{'revertResize':null}"), 202);
+    assert_string_equal(shown(c, id), "REVERT_RESIZE resized m1.small 4");
+    assert_string_equal(shown(c, id), "SHUTOFF stopped m1.medium 4");
+    /* Quotas ask for the difference only. */
+    c->as = &c->admin;
+    assert_int_equal(cloud_send(c, A, "PUT", "/v2.1/os-quota-sets/project-demo",
+                                "{'quota_set':{'instances':1,'cores':3,'ram':8192}}"),
+                     200);
+    c->as = &c->user;
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'88597cff-9503-492c-b005-811056f26bd6'}}"),
+                     403);
+    assert_string_equal(cloud_text(c, "forbidden.message"),
+                        "Quota exceeded for cores: Requested 2, but already used 2 of 3 cores");
+    c->as = &c->admin;
+    assert_int_equal(
+        cloud_send(c, A, "PUT", "/v2.1/os-quota-sets/project-demo", "{'quota_set':{'ram':100}}"),
+        400);
+    assert_string_equal(cloud_text(c, "badRequest.message"),
+                        "Quota limit 100 for ram must be greater than or equal to already used "
+                        "and reserved 4096.");
+    assert_int_equal(cloud_send(c, A, "PUT", "/v2.1/os-quota-sets/project-demo",
+                                "{'quota_set':{'ram':100,'force':true}}"),
+                     200);
+    assert_int_equal(
+        cloud_send(c, A, "PUT", "/v2.1/os-quota-sets/project-demo", "{'quota_set':{'ram':8192}}"),
+        200);
+    c->as = &c->user;
+    /* No host has room: Nova has promised, and the server stays as it was. */
+    assert_int_equal(act(c, id, "{'resize':{'flavorRef':'0f6a3c55-8d0b-4f0e-9d1f-9b1f0a1d7e00'}}"),
+                     202);
+    assert_string_equal(shown(c, id), "RESIZE stopped m1.medium 4");
+    assert_string_equal(shown(c, id), "SHUTOFF stopped m1.medium 4");
+}
+
+static void test_rebuild(void **state)
+{
+    Cloud *c = *state;
+    c->p.settle_lists = 1;
+    _cleanup_free_ char *network = network_new(c), *port = port_new(c, network);
+    _cleanup_free_ char *id = server_new(c, "x", port, ",'user_data':'IyEvYmluL3NoCg=='");
+    (void)status_of(c, id);
+    (void)status_of(c, id);
+    static const struct {
+        const char *body;
+        int microversion, status;
+        const char *words;
+    } rows[] = {
+        {"{'rebuild':{}}", 93, 400, "'imageRef' is a required property"},
+        {"{'rebuild':{'imageRef':'none'}}", 93, 400, "Cannot find image for rebuild"},
+        {"{'rebuild':{'imageRef':'image-1','colour':1}}", 93, 400, "'colour' was unexpected"},
+        {"{'rebuild':{'imageRef':'image-1','user_data':'eA=='}}", 56, 400, "'user_data' was"},
+        {"{'rebuild':{'imageRef':'image-1','name':''}}", 93, 400, "name"},
+        {"{'rebuild':{'imageRef':'image-1','key_name':'none'}}", 93, 400, "key_name"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        c->microversion = rows[i].microversion;
+        int status = act(c, id, rows[i].body);
+        if (status != rows[i].status || !strstr(cloud_text(c, "badRequest.message"), rows[i].words))
+            fail_msg("%s: %d %s", rows[i].body, status, cloud_text(c, "badRequest.message"));
+    }
+    c->microversion = POCKET_COMPUTE_MINOR;
+    assert_int_equal(act(c, id, "{'rebuild':{'imageRef':'image-1','metadata':{'a':'b'}}}"), 202);
+    assert_string_equal(cloud_text(c, "server.status"), "REBUILD");
+    assert_string_equal(cloud_text(c, "server.user_data"), "IyEvYmluL3NoCg==");
+    assert_string_equal(cloud_text(c, "server.metadata.a"), "b");
+    assert_int_not_equal(strlen(cloud_text(c, "server.adminPass")), 0);
+    assert_non_null(header_of(&c->headers, "Location"));
+    assert_int_equal(act(c, id, "{'rebuild':{'imageRef':'image-1'}}"), 409);
+    assert_string_equal(shown(c, id), "REBUILD active m1.small 1");
+    assert_string_equal(shown(c, id), "ACTIVE active m1.small 1");
+    assert_int_equal(act(c, id, "{'rebuild':{'imageRef':'image-1','user_data':null}}"), 202);
+    assert_true(json_is_null(json_at(c->answer, "server.user_data")));
+    c->microversion = 74;
+    assert_int_equal(act(c, id, "{'rebuild':{'imageRef':'image-1'}}"), 409);
+    c->microversion = POCKET_COMPUTE_MINOR;
 }
 
 static void test_lists(void **state)
@@ -238,6 +382,9 @@ static void test_quota(void **state)
          "Quota exceeded for instances: Requested 1, but already used 0 of 0 instances"},
         {"{'quota_set':{'instances':5,'ram':2000}}",
          "Quota exceeded for ram: Requested 2048, but already used 0 of 2000 ram"},
+        {"{'quota_set':{'cores':0}}",
+         "Quota exceeded for cores, ram: Requested 1, 2048, but already used 0, 0 of 0, 2000 "
+         "cores, ram"},
     };
     _cleanup_free_ char *network = network_new(c), *port = port_new(c, network);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -322,7 +469,7 @@ static void test_volumes(void **state)
         cloud_make(c, POCKET_CINDER, "/v3/volumes", "volume", "{'volume':{'size':1}}");
     c->as = &c->user;
     _cleanup_free_ char *steal = xasprintf("{'volumeAttachment':{'volumeId':'%s'}}", theirs);
-    assert_int_equal(call_server(c, "POST", id, "/os-volume_attachments", steal), 400);
+    assert_int_equal(call_server(c, "POST", id, "/os-volume_attachments", steal), 404);
     assert_int_equal(call_server(c, "DELETE", id, one, NULL), 202);
     assert_int_equal(call_server(c, "DELETE", id, one, NULL), 404);
 }
@@ -394,8 +541,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_refused), TEST(test_life),   TEST(test_lists),   TEST(test_quota),
-        TEST(test_fault),   TEST(test_labels), TEST(test_volumes), TEST(test_groups_and_keys),
+        TEST(test_refused),         TEST(test_life),   TEST(test_resize),
+        TEST(test_rebuild),         TEST(test_lists),  TEST(test_quota),
+        TEST(test_fault),           TEST(test_labels), TEST(test_volumes),
+        TEST(test_groups_and_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,6 +217,10 @@ static void test_fail(void **state)
     }
     PocketReply html = {0};
     pocket_fail(POCKET_GLANCE, &html, 404, NULL, "no <x>");
+    assert_string_equal(json_str(html.json, "code"), "404 Not Found");
+    assert_non_null(strstr(json_str(html.json, "message"), "no &lt;x&gt;"));
+    error_page(&html); /* for who does not ask for JSON */
+    assert_null(html.json);
     assert_non_null(strstr(html.text.p, "<h1>404 Not Found</h1>\n  no &lt;x&gt;"));
     buf_clear(&html.text);
     strlist_clear(&html.headers);

@@ -176,6 +176,59 @@ static void test_reboot(void **state)
     assert_int_not_equal(wait_pid(c, id, "second"), second);
 }
 
+/* A resize boots it again; a rebuild wipes its root and runs user_data as on the first day.
+ * Programs are asked first, both times, and volumes stay. */
+static void test_resize_and_rebuild(void **state)
+{
+    Cloud *c = *state;
+    _cleanup_free_ char *volume = volume_new(c);
+    _cleanup_free_ char *id =
+        server_new(c,
+                   "#!/bin/sh\n"
+                   "trap 'echo asked >\"${ATOLL_VOLUMES#*=}/asked\"; exit' TERM\n"
+                   "echo $$ > pid\n"
+                   "echo $ATOLL_BOOT_ID >\"$$.boot\"\n"
+                   "while :; do sleep 0.05; done\n",
+                   volume);
+    _cleanup_free_ char *folder = cinder_volume_dir(&c->p, volume);
+    _cleanup_free_ char *asked = path_join(folder, "asked");
+    pid_t pids[3] = {wait_pid(c, id, "pid")};
+    static const char *const bodies[] = {
+        "{'resize':{'flavorRef':'3'}}",
+        /* #!/bin/sh / echo $$ > pid / exec sleep 1000 */
+        "{'rebuild':{'imageRef':'image-1',"
+        "'user_data':'IyEvYmluL3NoCmVjaG8gJCQgPiBwaWQKZXhlYyBzbGVlcCAxMDAwCg=='}}"};
+    assert_string_equal(status_of(c, id), "ACTIVE");
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        _cleanup_free_ char *mark = root_path(c, id, "pid"), *boot = xasprintf("%d.boot", pids[i]);
+        if (i == 0)
+            free(wait_line(c, id, boot));
+        assert_int_equal(unlink(mark), 0);
+        assert_int_equal(call_server(c, "POST", id, "/action", bodies[i]), 202);
+        assert_true(gone(pids[i]));
+        pids[i + 1] = wait_pid(c, id, "pid");
+        assert_int_not_equal(pids[i + 1], pids[i]);
+        assert_true(file_exists(asked));
+        assert_int_equal(unlink(asked), 0);
+        if (i == 0) {
+            assert_string_equal(status_of(c, id), "VERIFY_RESIZE");
+            assert_int_equal(call_server(c, "POST", id, "/action", "{'confirmResize':null}"), 204);
+            _cleanup_free_ char *next = xasprintf("%d.boot", pids[1]);
+            _cleanup_free_ char *first = wait_line(c, id, boot), *second = wait_line(c, id, next);
+            assert_string_not_equal(first, second);
+        }
+        assert_string_equal(status_of(c, id), "ACTIVE");
+        /* What the first life left is there after a resize, and gone after a rebuild. */
+        _cleanup_free_ char *left = xasprintf("%d.boot", pids[0]);
+        _cleanup_free_ char *path = root_path(c, id, left);
+        assert_int_equal(file_exists(path), i == 0);
+    }
+    _cleanup_free_ char *plugged = root_path(c, id, "dev/disk/by-id");
+    _cleanup_(strlist_clear) StrList links = {0};
+    assert_int_equal(file_list(plugged, &links, NULL), 0);
+    assert_int_equal(links.len, 1);
+}
+
 /* What is no script runs nothing; a missing interpreter is told on the console. */
 static void test_no_script(void **state)
 {
@@ -289,8 +342,9 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_boot),        TEST(test_power_cut),   TEST(test_reboot),  TEST(test_no_script),
-        TEST(test_init_killed), TEST(test_pocket_dies), TEST(test_console),
+        TEST(test_boot),      TEST(test_power_cut),          TEST(test_reboot),
+        TEST(test_no_script), TEST(test_init_killed),        TEST(test_pocket_dies),
+        TEST(test_console),   TEST(test_resize_and_rebuild),
     };
     /* Pocket starts itself as the init of its servers. */
     if (argc > 1 && streq(argv[1], "--server-init"))

@@ -143,6 +143,9 @@ static void test_ranges(void **state)
         {"Range: bytes=-3", 206, "789", "bytes 7-9/10"},
         {"Range: bytes=-30", 206, "0123456789", "bytes 0-9/10"},
         {"Range: bytes=8-99", 206, "89", "bytes 8-9/10"},
+        {"Range: bytes=0-1,20-30", 206, "01", "bytes 0-1/10"},
+        {"Range: bytes=20-30,40-", 416, NULL, "bytes */10"},
+        {"Range: bytes=0-1,x", 200, "0123456789", NULL},
         {"Range: bytes=10-", 416, NULL, "bytes */10"},
         {"Range: bytes=-0", 416, NULL, "bytes */10"},
         {"Range: bytes=5-2", 200, "0123456789", NULL},
@@ -515,6 +518,31 @@ static void sign(const char *method, const char *key, CryptHash hash, int64_t ex
     crypt_temp_url(hash, secret, method, expires, path, prefix, out);
 }
 
+/* Whoever may write may destroy the current version, as on a real Swift; others are the owner's. */
+static void test_writer_and_versions(void **state)
+{
+    Calls *c = *state;
+    _cleanup_free_ char *id = NULL;
+    _cleanup_free_ char *token = writer_token(c, &id);
+    _cleanup_free_ char *acl =
+        xasprintf("X-Versions-Enabled: true\nX-Container-Write: %s:%s", c->project, id);
+    must(c, 201, "PUT", "/box", acl, NULL);
+    must(c, 201, "PUT", "/box/o", NULL, "one");
+    _cleanup_free_ char *one = xasprintf("/box/o?version-id=%s", header(c, "X-Object-Version-Id"));
+    must(c, 201, "PUT", "/box/o", NULL, "two");
+    _cleanup_free_ char *now = xstrdup(header(c, "X-Object-Version-Id"));
+    _cleanup_free_ char *two = xasprintf("/box/o?version-id=%s", now);
+    c->token = token;
+    must(c, 403, "DELETE", one, NULL, NULL);
+    assert_header(c, "X-Object-Current-Version-Id", now);
+    must(c, 204, "DELETE", two, NULL, NULL);
+    assert_header(c, "X-Object-Current-Version-Id", "null");
+    must(c, 403, "DELETE", one, NULL, NULL);
+    c->token = c->demo;
+    must(c, 404, "GET", two, NULL, NULL);
+    must(c, 200, "GET", one, NULL, NULL);
+}
+
 static void test_temp_url(void **state)
 {
     Calls *c = *state;
@@ -696,6 +724,37 @@ static void test_bulk(void **state)
     assert_string_equal(json_str(c->json, "Response Body"), "Invalid bulk delete.");
 }
 
+/* Several ranges, copies of a range, folders as ?path=, XML, and manifests as they were put. */
+static void test_rare_forms(void **state)
+{
+    Calls *c = *state;
+    must(c, 201, "PUT", "/box", NULL, NULL);
+    must(c, 201, "PUT", "/box/a&b", NULL, "0123456789");
+    must(c, 201, "PUT", "/box/in/deep/x", NULL, "x");
+    must(c, 206, "GET", "/box/a&b", "Range: bytes=0-1,-2", NULL);
+    assert_true(starts_with(header(c, "Content-Type"), "multipart/byteranges;boundary="));
+    assert_non_null(strstr(c->body.p, "Content-Range: bytes 8-9/10\r\n\r\n89\r\n--"));
+    must(c, 201, "PUT", "/box/part", "X-Copy-From: /box/a%26b\nRange: bytes=2-4", NULL);
+    must(c, 200, "GET", "/box/part", NULL, NULL);
+    assert_body(c, "234");
+    must(c, 416, "PUT", "/box/part", "X-Copy-From: /box/part\nRange: bytes=3-", NULL);
+    must(c, 200, "GET", "/box?path=", NULL, NULL);
+    assert_body(c, "a&b\npart\n");
+    must(c, 200, "GET", "/box?path=in/deep", NULL, NULL);
+    assert_body(c, "in/deep/x\n");
+    must(c, 200, "GET", "/box?format=xml&delimiter=/", NULL, NULL);
+    assert_non_null(strstr(c->body.p, "<object><name>a&amp;b</name>"));
+    assert_non_null(strstr(c->body.p, "<subdir name=\"in/\"><name>in/</name></subdir>"));
+    must(c, 201, "PUT", "/box/slo?multipart-manifest=put", NULL,
+         "[{\"path\":\"/box/part\",\"range\":\"0-1\"}]");
+    must(c, 200, "GET", "/box/slo?multipart-manifest=get&format=raw", NULL, NULL);
+    assert_string_equal(json_str(json_array_get(c->json, 0), "path"), "/box/part");
+    assert_string_equal(json_str(json_array_get(c->json, 0), "range"), "0-1");
+    must(c, 400, "PUT", "/box/slo?multipart-manifest=put", NULL,
+         "[{\"path\":\"/box/part\",\"colour\":1}]");
+    must(c, 400, "PUT", "/box/dlo", "X-Object-Manifest: box", "");
+}
+
 static void test_odd_requests(void **state)
 {
     Calls *c = *state;
@@ -703,7 +762,7 @@ static void test_odd_requests(void **state)
         const char *method, *path, *headers;
         int status;
     } rows[] = {
-        {"GET", "/v1", NULL, 404},      {"GET", "/v1/AUTH_nobody", NULL, 403},
+        {"GET", "/v1", NULL, 412},      {"GET", "/v1/AUTH_nobody", NULL, 403},
         {"GET", "/box%00x", NULL, 412}, {"GET", "/box/%ff", NULL, 412},
         {"GET", "/bo%zzx", NULL, 412},  {"PATCH", "/box", NULL, 405},
         {"PATCH", "/box/o", NULL, 405}, {"DELETE", "", NULL, 403},
@@ -724,14 +783,24 @@ static void test_odd_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_objects),         CASE(test_refused_puts),
-        CASE(test_sweep),           CASE(test_ranges),
-        CASE(test_expiry),          CASE(test_listing),
-        CASE(test_versions),        CASE(test_stack),
-        CASE(test_history),         CASE(test_both_kinds),
-        CASE(test_writer),          CASE(test_temp_url),
-        CASE(test_temp_url_limits), CASE(test_cors),
-        CASE(test_large),           CASE(test_bulk),
+        CASE(test_objects),
+        CASE(test_refused_puts),
+        CASE(test_sweep),
+        CASE(test_ranges),
+        CASE(test_expiry),
+        CASE(test_listing),
+        CASE(test_versions),
+        CASE(test_stack),
+        CASE(test_history),
+        CASE(test_both_kinds),
+        CASE(test_writer),
+        CASE(test_temp_url),
+        CASE(test_temp_url_limits),
+        CASE(test_cors),
+        CASE(test_large),
+        CASE(test_bulk),
+        CASE(test_writer_and_versions),
+        CASE(test_rare_forms),
         CASE(test_odd_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
