@@ -15,6 +15,10 @@ demo: deps-demo
 check: deps-test
 	@scripts/check
 
+# The same on real services; see test/openstack.
+check-openstack:
+	@scripts/check-openstack
+
 bench: deps-test all
 	@scripts/bench $(BUILD)
 
@@ -27,4 +31,4 @@ deb: deps-build
 clean:
 	rm -rf build*/
 
-.PHONY: all demo check bench install deb clean
+.PHONY: all demo check check-openstack bench install deb clean

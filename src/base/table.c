@@ -144,6 +144,17 @@ static int store_number(const Target *t, const char *value, Err *err)
     return 0;
 }
 
+static int store_more(const Target *t, const char *value, Err *err)
+{
+    OptList *list = (OptList *)(void *)t->field;
+
+    if (list->len == OPT_LIST_MAX)
+        return err_set(err, ERR_USAGE, "--%s is given more than %d times", t->opt->name,
+                       OPT_LIST_MAX);
+    list->items[list->len++] = value;
+    return 0;
+}
+
 /* Keeps the text of a value; strings are borrowed. */
 static int store(const Target *t, const char *value, Err *err)
 {
@@ -158,6 +169,8 @@ static int store(const Target *t, const char *value, Err *err)
     case OPT_INT:
     case OPT_SPAN:
         return store_number(t, value, err);
+    case OPT_LIST:
+        return store_more(t, value, err);
     }
     util_bug(__FILE__, __LINE__, "an option of a type that there is not");
 }
@@ -177,6 +190,9 @@ static void set_default(const Target *t)
     case OPT_INT:
     case OPT_SPAN:
         memcpy(t->field, &zero, sizeof zero);
+        break;
+    case OPT_LIST:
+        memset(t->field, 0, sizeof(OptList));
         break;
     }
     if (t->opt->def)

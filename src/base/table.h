@@ -9,8 +9,15 @@ typedef enum OptType {
     OPT_FLAG,
     OPT_STRING,
     OPT_INT,
-    OPT_SPAN /* "30s" "5m" "2h", kept in ms */
+    OPT_SPAN, /* "30s" "5m" "2h", kept in ms */
+    OPT_LIST  /* may be given again and again: an OptList */
 } OptType;
+
+#define OPT_LIST_MAX 64
+typedef struct OptList {
+    const char *items[OPT_LIST_MAX]; /* borrowed from argv */
+    size_t len;
+} OptList;
 
 typedef struct Opt {
     const char *name; /* "detailed-exitcode", without dashes */
@@ -19,8 +26,8 @@ typedef struct Opt {
     const char *argument; /* word for the help: "FILE"; NULL for a flag */
     const char *sentence; /* one, with a full stop */
     int64_t min, max;     /* for OPT_INT and OPT_SPAN; both 0: any that is not negative */
-    size_t offset;        /* of the field in the verb's options: bool, const char * or int64_t */
-    const char *def;      /* shown in the help; parsed first; NULL: zero */
+    size_t offset;   /* of the field in the verb's options: bool, const char *, int64_t, OptList */
+    const char *def; /* shown in the help; parsed first; NULL: zero */
 } Opt;
 #define OPT_END ((Opt){0})
 

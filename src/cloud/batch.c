@@ -13,11 +13,14 @@ static int land_login(Cloud *c, Call *call, Err *err)
 
     if (call->err.kind) {
         err_move(err, &call->err);
-        if (err->kind == ERR_AUTH)
+        /* To a token or a credential's id that it does not know Keystone says 404. */
+        bool unknown = err->kind == ERR_NOT_FOUND && c->config.auth_type != AUTH_PASSWORD;
+        if (err->kind == ERR_AUTH || unknown)
             err_hint(err, "check the %s of `%s` in %s", secrets[c->config.auth_type], name,
                      c->config.source ? c->config.source : "clouds.yaml");
         return err_wrap(err, "logging in to %s", name);
     }
+    login_note_date(c, answer_header(&call->reply_headers, "Date"), time_now());
     int r =
         login_accept(c, answer_header(&call->reply_headers, "X-Subject-Token"), call->json, err);
     return r < 0 ? err_wrap(err, "logging in to %s", name) : 0;
@@ -121,6 +124,8 @@ int cloud_perform(Call *calls, size_t n, Err *err)
     flight_run(flights, n);
     for (size_t i = 0; i < n; i++) {
         flight_clear(&flights[i]);
+        if (calls[i].service == CLOUD_IDENTITY)
+            login_note_date(calls[i].cloud, call_header(&calls[i], "Date"), time_now());
         if (calls[i].err.kind && !failed)
             failed = &calls[i];
     }

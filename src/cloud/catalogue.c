@@ -41,6 +41,18 @@ static const char *override_of(const CloudConfig *c, CloudService s, const char 
     return NULL;
 }
 
+bool catalogue_overrides(const CloudConfig *c, CloudService s)
+{
+    return override_of(c, s, "=") != NULL;
+}
+
+static const char *interface_of(const CloudConfig *c, CloudService s)
+{
+    const char *own = override_of(c, s, "@interface=");
+
+    return own ? own : c->interface ? c->interface : "public";
+}
+
 /* The version part of an address ("/v2.1"), at its start; NULL if there is none. */
 static const char *version_in(const char *url)
 {
@@ -84,8 +96,7 @@ static const char *address_in(CloudService s, const json_t *entry, const CloudCo
 
     json_array_foreach (json_object_get(entry, "endpoints"), i, e) {
         const char *url = json_str(e, "url");
-        if (!url || !streq(json_str(e, "interface"), c->interface ? c->interface : "public") ||
-            !is_region(e, region))
+        if (!url || !streq(json_str(e, "interface"), interface_of(c, s)) || !is_region(e, region))
             continue;
         const char *version = version_in(url);
         size_t n = services[s].refused ? strlen(services[s].refused) : 0;
@@ -121,9 +132,8 @@ static int not_there(const json_t *catalog, const CloudConfig *c, CloudService s
     err_set(err, ERR_NOT_FOUND,
             "the cloud %s has no %s%s%s (%s, interface %s); it has %s in the regions %s",
             c->name ? c->name : "", answer_service_name(s), c->region ? " in region " : "",
-            c->region ? c->region : "", services[s].types[0],
-            c->interface ? c->interface : "public", types.len ? types.p : "nothing",
-            regions.len ? regions.p : "(none)");
+            c->region ? c->region : "", services[s].types[0], interface_of(c, s),
+            types.len ? types.p : "nothing", regions.len ? regions.p : "(none)");
     return err_hint(err, "an address of your own goes into clouds.yaml as "
                          "<service>_endpoint_override");
 }

@@ -16,6 +16,37 @@ static json_t *volume_body_new(const KindTask *t, Err *err)
     return body;
 }
 
+static json_t *rename_new(const KindTask *t)
+{
+    return json_make_new("{s:s, s:s, s:{s:s, s:s}}", "name", t->want->name, "description",
+                         t->marker, "metadata", "atoll", t->clouds->island, "atoll-key",
+                         t->want->key);
+}
+
+/* A volume that is in use can be extended from 3.42 on. A type whose disks are elsewhere needs a
+ * migration. */
+static int volume_call(const KindTask *t, Call *ret, Err *err)
+{
+    const json_t *a = t->want ? t->want->attrs : NULL;
+
+    (void)err;
+    if (t->verb == KIND_RENAME) {
+        ret->body = json_make_new("{s:o}", "volume", rename_new(t));
+        return kind_request(ret, CALL_IDEMPOTENT, "PUT", "/volumes/%s", t->have->id);
+    }
+    if (t->verb == KIND_EXTEND && streq(t->have->status, "in-use"))
+        strlist_add(&ret->headers, "OpenStack-API-Version: volume 3.42");
+    if (t->verb == KIND_EXTEND)
+        ret->body = json_make_new("{s:{s:I}}", "os-extend", "new_size",
+                                  (json_int_t)json_int(a, "size_gb", 0));
+    else if (t->verb == KIND_RETYPE)
+        ret->body = json_make_new("{s:{s:s, s:s}}", "os-retype", "new_type",
+                                  json_str_or(a, "type", ""), "migration_policy", "on-demand");
+    else
+        return 1;
+    return kind_request(ret, CALL_CREATE, "POST", "/volumes/%s/action", t->have->id);
+}
+
 static bool volume_read(const Look *l, const json_t *item, Resource *ret)
 {
     const char *description = json_str_or(item, "description", "");
@@ -40,4 +71,5 @@ const KindRow kind_volume = {.service = CLOUD_VOLUME,
                              .singular = "volume",
                              .collection = "/volumes",
                              .body_new = volume_body_new,
+                             .call = volume_call,
                              .read = volume_read};

@@ -87,7 +87,8 @@ int cloud_endpoint(Cloud *c, CloudService s, const char **ret, Err *err)
     const char *region;
     int r = 0;
 
-    if (s == CLOUD_IDENTITY) {
+    /* Where one logs in, unless the settings send all else to another place. */
+    if (s == CLOUD_IDENTITY && !catalogue_overrides(&c->config, s)) {
         *ret = c->config.auth_url;
         return 0;
     }

@@ -111,9 +111,17 @@ static int read_auth_url(const ConfigSource *s, const char *region, char **ret, 
     static const char placeholder[] = "{region_name}";
     _cleanup_(buf_clear) Buf url = BUF_INIT(BUF_MAX_LINE);
 
-    if (!given && config_source_find(s, "profile"))
-        return config_source_error(s, config_source_find(s, "profile"), err,
-                                   "vendor profiles are not read: write `auth_url` into `auth`");
+    const Setting *profile = config_source_find(s, "profile");
+
+    if (!profile)
+        profile = config_source_find(s, "cloud");
+    if (!given && profile)
+        return config_source_error(
+            s, profile, err,
+            "the profile `%s` is not in a clouds-public.yaml (those that come "
+            "with openstacksdk or stand at an address are not read): write "
+            "`auth_url` into `auth`",
+            profile->value);
     if (!given)
         return config_source_error(s, NULL, err, "the cloud `%s` has no `auth_url`", s->name);
     const char *rest = given->value;
@@ -158,10 +166,18 @@ static int read_bool(const ConfigSource *s, const char *name, bool def, bool *re
                                given->value);
 }
 
+/* "~/ca.pem"; to be freed. */
+static char *home_path(const char *path)
+{
+    const char *home = getenv("HOME");
+
+    if (!path)
+        return NULL;
+    return starts_with(path, "~/") && home ? xasprintf("%s%s", home, path + 1) : xstrdup(path);
+}
+
 static int read_tls(const ConfigSource *s, CloudConfig *c, Err *err)
 {
-    const char *ca = config_source_value(s, "cacert");
-    const char *home = getenv("HOME");
     bool verify = true, insecure = false;
     int r = read_bool(s, "verify", true, &verify, err);
 
@@ -170,48 +186,69 @@ static int read_tls(const ConfigSource *s, CloudConfig *c, Err *err)
     if (r < 0)
         return r;
     c->insecure = !verify || insecure;
-    if (ca)
-        c->ca_file = starts_with(ca, "~/") && home ? xasprintf("%s%s", home, ca + 1) : xstrdup(ca);
+    c->ca_file = home_path(config_source_value(s, "cacert"));
+    c->cert_file = home_path(config_source_value(s, "cert"));
+    c->key_file = home_path(config_source_value(s, "key"));
     return 0;
+}
+
+/* "publicURL" is "public"; NULL with *err if it is neither of the three. To be freed. */
+static char *interface_new(const ConfigSource *s, const Setting *given, Err *err)
+{
+    static const char *const allowed[] = {"public", "internal", "admin"};
+    const char *word = given ? given->value : "public";
+    char *name = xstrndup(word, strlen(word) - (ends_with(word, "URL") ? 3 : 0));
+
+    for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
+        if (streq(allowed[i], name))
+            return name;
+    (void)config_source_error(s, given, err, "%s must be public, internal or admin, not `%s`",
+                              given ? given->name : "interface", word);
+    free(name);
+    return NULL;
 }
 
 static int read_interface(const ConfigSource *s, CloudConfig *c, Err *err)
 {
-    static const char *const allowed[] = {"public", "internal", "admin", NULL};
-    const Setting *given = config_source_find(s, "interface");
-    const char *word = given ? given->value : "public";
-    size_t n = ends_with(word, "URL") ? strlen(word) - 3 : strlen(word);
-
-    c->interface = xstrndup(word, n);
-    for (size_t i = 0; allowed[i]; i++)
-        if (streq(allowed[i], c->interface))
-            return 0;
-    return config_source_error(s, given, err,
-                               "interface must be public, internal or admin, not "
-                               "`%s`",
-                               word);
+    c->interface = interface_new(s, config_source_find(s, "interface"), err);
+    return c->interface ? 0 : -ERR_CONFIG;
 }
 
-/* "object_store_endpoint_override: URL" to "object-store=URL"; "object_store_region_name: R" to
- * "object-store@region=R". */
-static void read_overrides(const ConfigSource *s, CloudConfig *c)
-{
-    static const struct {
-        const char *ending, *joint;
-    } kinds[] = {{"_endpoint_override", "="}, {"_region_name", "@region="}};
+/* "object_store_endpoint_override: URL" to "object-store=URL", and so on. The old word for an
+ * address stands behind the new one, which is found first. */
+static const struct {
+    const char *ending, *joint;
+} override_kinds[] = {{"_endpoint_override", "="},
+                      {"_region_name", "@region="},
+                      {"_interface", "@interface="},
+                      {"_endpoint", "="}};
 
-    for (size_t i = 0; i < s->settings.len; i++) {
-        const Setting *t = &s->settings.items[i];
-        for (size_t j = 0; j < ARRAY_LEN(kinds); j++) {
-            if (!ends_with(t->name, kinds[j].ending))
+/* Of OpenID's discovery, and of no service. */
+static bool is_of_login(const char *name)
+{
+    return streq(name, "access_token_endpoint") || streq(name, "discovery_endpoint");
+}
+
+static int read_overrides(const ConfigSource *s, CloudConfig *c, Err *err)
+{
+    for (size_t j = 0; j < ARRAY_LEN(override_kinds); j++) {
+        const char *ending = override_kinds[j].ending;
+        for (size_t i = 0; i < s->settings.len; i++) {
+            const Setting *t = &s->settings.items[i];
+            bool interface = streq(ending, "_interface");
+            if (!ends_with(t->name, ending) || is_of_login(t->name) ||
+                config_source_find(s, t->name) != t)
                 continue;
-            _cleanup_free_ char *service =
-                xstrndup(t->name, strlen(t->name) - strlen(kinds[j].ending));
+            _cleanup_free_ char *service = xstrndup(t->name, strlen(t->name) - strlen(ending));
+            _cleanup_free_ char *word = interface ? interface_new(s, t, err) : xstrdup(t->value);
+            if (!word)
+                return -ERR_CONFIG;
             for (char *p = service; *p; p++)
                 *p = (char)(*p == '_' ? '-' : *p);
-            strlist_addf(&c->overrides, "%s%s%s", service, kinds[j].joint, t->value);
+            strlist_addf(&c->overrides, "%s%s%s", service, override_kinds[j].joint, word);
         }
     }
+    return 0;
 }
 
 static int missing(const ConfigSource *s, size_t row, const char *what, Err *err)
@@ -255,8 +292,9 @@ static int read_all(const ConfigSource *s, CloudConfig *c, Err *err)
     c->source = xstrdup(s->source);
     read_texts(s, c);
     default_domains(s, c);
-    read_overrides(s, c);
-    int r = read_auth_type(s, &row, err);
+    int r = read_overrides(s, c, err);
+    if (r == 0)
+        r = read_auth_type(s, &row, err);
     if (r == 0)
         r = read_auth_url(s, c->region, &c->auth_url, err);
     if (r == 0)
@@ -298,6 +336,8 @@ void cloud_config_clear(CloudConfig *c)
     free(c->auth_url);
     free(c->interface);
     free(c->ca_file);
+    free(c->cert_file);
+    free(c->key_file);
     secret_free(c->secret);
     strlist_clear(&c->overrides);
     *c = (CloudConfig){0};

@@ -2,7 +2,8 @@
  *
  * Files: $OS_CLIENT_CONFIG_FILE, ./clouds.yaml, ~/.config/openstack/clouds.yaml,
  * /etc/openstack/clouds.yaml: the first that exists is read, alone; secure.yaml is looked for the
- * same way ($OS_CLIENT_SECURE_FILE) and merged over it. Any OS_* variable but OS_CLOUD,
+ * same way ($OS_CLIENT_SECURE_FILE) and merged over it, and `profile` puts an entry of
+ * clouds-public.yaml below it. Any OS_* variable but OS_CLOUD,
  * OS_REGION_NAME and the two file names makes a cloud called `envvars`, unless OS_CLOUD is set.
  * Source: openstacksdk, config/loader.py.
  */
@@ -21,13 +22,16 @@ typedef struct CloudConfig {
     char *username, *user_id, *user_domain_name, *user_domain_id;
     char *project_name, *project_id, *project_domain_name, *project_domain_id;
     char *application_credential_id, *application_credential_name;
-    Secret *secret;  /* password, token or application credential secret */
-    char *region;    /* NULL: the only one */
-    char *interface; /* "public" */
-    char *ca_file;   /* cacert, or NULL */
-    bool insecure;
-    StrList overrides; /* "object-store=https://..." from <service>_endpoint_override,
-                          "object-store@region=GRA" from object_store_region */
+    Secret *secret;             /* password, token or application credential secret */
+    char *region;               /* NULL: the only one */
+    char *interface;            /* "public" */
+    char *ca_file;              /* cacert, or NULL */
+    char *cert_file, *key_file; /* this side's own certificate; or NULL */
+    bool insecure;              /* wins over ca_file */
+    StrList overrides;          /* "object-store=https://..." from <service>_endpoint_override,
+                                   "object-store@region=GRA" from <service>_region_name,
+                                   "object-store@interface=internal" from <service>_interface; the first of
+                                   a service counts */
 } CloudConfig;
 
 /* `name` NULL: $OS_CLOUD, else `envvars` if there are any, else the only entry. The environment is

@@ -7,17 +7,21 @@
 
 #define ENTRY_OF_ENVIRONMENT "envvars"
 
-/* Old names that openstacksdk still takes. */
+/* Of settings of one name: `auth` wins over what stands beside it, a name over its alias. */
+enum { RANK_AUTH = 1, RANK_NAME = 2, RANK_STRONG = 4 };
+
+/* Old names that openstacksdk still takes; one of them wins over the new one. */
 static const struct {
     const char *old, *name;
+    int rank;
 } aliases[] = {
-    {"tenant_name", "project_name"},
-    {"tenant_id", "project_id"},
-    {"auth_token", "token"},
-    {"endpoint_type", "interface"},
-    {"auth_plugin", "auth_type"},
-    {"user_name", "username"},
-    {"object_store_region", "object_store_region_name"},
+    {"tenant_name", "project_name", 0},
+    {"tenant_id", "project_id", 0},
+    {"auth_token", "token", 0},
+    {"endpoint_type", "interface", RANK_STRONG},
+    {"auth_plugin", "auth_type", 0},
+    {"user_name", "username", 0},
+    {"object_store_region", "object_store_region_name", 0},
 };
 
 /* What may stand in an entry. The list is for messages: a key that is nearly one of these is a
@@ -35,9 +39,10 @@ static const char *const known_keys[] = {
     "identity_provider", "protocol", "client_id", "client_secret", "access_token",
     "access_token_endpoint", "discovery_endpoint", NULL};
 
-static const char *const known_endings[] = {"_endpoint_override", "_region_name",  "_api_version",
-                                            "_interface",         "_service_type", "_service_name",
-                                            "_timeout",           "_retries",      "_delay"};
+static const char *const known_endings[] = {"_endpoint_override", "_endpoint",     "_endpoint_type",
+                                            "_region_name",       "_api_version",  "_interface",
+                                            "_service_type",      "_service_name", "_timeout",
+                                            "_retries",           "_delay"};
 
 /* Variables that choose or adjust, but are no login. */
 static const char *const selectors[] = {"OS_CLOUD", "OS_REGION_NAME", "OS_CLIENT_CONFIG_FILE",
@@ -73,27 +78,46 @@ static bool environment_has_login(void)
     return false;
 }
 
-static char *normal_name(const char *key)
+static char *normal_name(const char *key, int *ret_rank)
 {
     char *name = xstrdup(key);
+
+    *ret_rank = RANK_NAME;
 
     for (char *p = name; *p; p++)
         *p = *p == '-' ? '_' : (char)tolower((unsigned char)*p);
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++) {
         if (!streq(name, aliases[i].old))
             continue;
+        *ret_rank = aliases[i].rank;
         free(name);
         return xstrdup(aliases[i].name);
     }
+    /* nova_endpoint_type and the like. */
+    static const char old[] = "_endpoint_type";
+    if (ends_with(name, old)) {
+        char *renamed = xasprintf("%.*s_interface", (int)(strlen(name) - strlen(old)), name);
+        free(name);
+        return renamed;
+    }
     return name;
+}
+
+static void add_ranked(ConfigSource *s, const char *key, const char *value, int rank,
+                       const Yaml *file, const YamlNode *node)
+{
+    int of_name = 0;
+
+    if (!value || !*value)
+        return;
+    char *name = normal_name(key, &of_name);
+    vec_push(&s->settings, (Setting){name, xstrdup(value), rank + of_name, file, node});
 }
 
 static void add(ConfigSource *s, const char *key, const char *value, const Yaml *file,
                 const YamlNode *node)
 {
-    if (!value || !*value)
-        return;
-    vec_push(&s->settings, (Setting){normal_name(key), xstrdup(value), file, node});
+    add_ranked(s, key, value, 0, file, node);
 }
 
 static void add_environment(ConfigSource *s)
@@ -107,12 +131,10 @@ static void add_environment(ConfigSource *s)
     }
 }
 
-/* The entry of a file, or what a region of it adds: its auth, then itself, which wins. */
-static int add_map(ConfigSource *s, const Yaml *file, const YamlNode *map, Err *err);
-
 static int check_key(const Yaml *file, const YamlNode *n, Err *err)
 {
-    _cleanup_free_ char *name = normal_name(n->key);
+    int rank = 0;
+    _cleanup_free_ char *name = normal_name(n->key, &rank);
 
     for (size_t i = 0; i < ARRAY_LEN(known_endings); i++)
         if (ends_with(name, known_endings[i]))
@@ -126,22 +148,28 @@ static int check_key(const Yaml *file, const YamlNode *n, Err *err)
     return yaml_key_error(file, n, err, "unknown key `%s`: did you mean `%s`?", n->key, near);
 }
 
-static int add_map(ConfigSource *s, const Yaml *file, const YamlNode *map, Err *err)
+static int add_scalars(ConfigSource *s, const Yaml *file, const YamlNode *map, int rank, Err *err)
 {
-    const YamlNode *auth = yaml_get(map, "auth");
     int r = 0;
 
-    if (auth && auth->type != YAML_MAP)
-        return yaml_error(file, auth, err, "`auth` must be a map (auth_url, username, ...)");
-    if (auth)
-        r = add_map(s, file, auth, err);
     for (size_t i = 0; r == 0 && i < map->len; i++) {
         const YamlNode *n = &map->items[i];
         r = check_key(file, n, err);
         if (r == 0 && n->type == YAML_SCALAR)
-            add(s, n->key, n->text, file, n);
+            add_ranked(s, n->key, n->text, rank, file, n);
     }
     return r;
+}
+
+/* The entry of a file, or what a region of it adds, with its auth. */
+static int add_map(ConfigSource *s, const Yaml *file, const YamlNode *map, Err *err)
+{
+    const YamlNode *auth = yaml_get(map, "auth");
+
+    if (auth && auth->type != YAML_MAP)
+        return yaml_error(file, auth, err, "`auth` must be a map (auth_url, username, ...)");
+    int r = auth ? add_scalars(s, file, auth, RANK_AUTH, err) : 0;
+    return r < 0 ? r : add_scalars(s, file, map, 0, err);
 }
 
 /* `regions` is a list of names or of {name, values}. */
@@ -150,29 +178,60 @@ static const char *region_name(const YamlNode *n)
     return n->type == YAML_SCALAR ? n->text : yaml_text(n, "name");
 }
 
-static int add_region(ConfigSource *s, const YamlNode *list, const char *wanted, Err *err)
+static int no_such_region(const ConfigSource *s, const Yaml *file, const YamlNode *at,
+                          const char *wanted, const char *names, Err *err)
+{
+    return yaml_error(file, at, err,
+                      "the cloud `%s` has no region `%s` (OS_REGION_NAME); it has: %s", s->name,
+                      wanted, names);
+}
+
+/* `region_name: one` allows that one alone; "one,two" is an old way to write `regions`. */
+static int add_region_name(ConfigSource *s, const char *wanted, Err *err)
+{
+    const Setting *given = config_source_find(s, "region_name");
+    const char *chosen = NULL;
+
+    if (!given) {
+        add(s, "region_name", wanted, NULL, NULL);
+        return 0;
+    }
+    Str rest = str_of(given->value), name;
+    while (str_next(&rest, ',', &name)) {
+        name = str_trim(name);
+        _cleanup_free_ char *text = xstrndup(name.p, name.n);
+        strlist_add(&s->regions, text);
+        if (!chosen && (!wanted || streq(wanted, text)))
+            chosen = s->regions.items[s->regions.len - 1];
+    }
+    if (!chosen)
+        return no_such_region(s, given->file, given->node, wanted, given->value, err);
+    add(s, "region_name", chosen, given->file, given->node);
+    return 0;
+}
+
+static int add_region(ConfigSource *s, const Yaml *file, const YamlNode *list, const char *wanted,
+                      Err *err)
 {
     const YamlNode *chosen = NULL;
     _cleanup_(buf_clear) Buf names = BUF_INIT(BUF_MAX_LINE);
 
     if (list->type != YAML_LIST || list->len == 0)
-        return yaml_error(&s->clouds, list, err, "`regions` must be a list of names");
+        return yaml_error(file, list, err, "`regions` must be a list of names");
     for (size_t i = 0; i < list->len; i++) {
         const char *name = region_name(&list->items[i]);
         if (!name)
-            return yaml_error(&s->clouds, &list->items[i], err, "a region needs a `name`");
+            return yaml_error(file, &list->items[i], err, "a region needs a `name`");
         strlist_add(&s->regions, name);
         buf_printf(&names, "%s%s", i ? ", " : "", name);
         if (!chosen && (!wanted || streq(wanted, name)))
             chosen = &list->items[i];
     }
     if (!chosen)
-        return yaml_error(&s->clouds, list, err,
-                          "the cloud `%s` has no region `%s` (OS_REGION_NAME); it has: %s", s->name,
-                          wanted, names.p);
-    add(s, "region_name", region_name(chosen), &s->clouds, chosen);
+        return no_such_region(s, file, list, wanted, names.p, err);
+    add(s, "region_name", region_name(chosen), file, chosen);
     const YamlNode *values = yaml_get(chosen, "values");
-    return values && values->type == YAML_MAP ? add_map(s, &s->clouds, values, err) : 0;
+    return values && values->type == YAML_MAP ? add_map(s, file, values, err) : 0;
 }
 
 /* The first file of a name in the places where openstacksdk looks; NULL if there is none. */
@@ -180,7 +239,7 @@ static char *find_file(const char *override_variable, const char *stem)
 {
     static const char *const endings[] = {".yaml", ".yml", ".json"};
     const char *home = env("HOME"), *xdg = env("XDG_CONFIG_HOME");
-    const char *override = env(override_variable);
+    const char *override = override_variable ? env(override_variable) : NULL;
     _cleanup_(strlist_clear) StrList folders = {0};
 
     if (override && file_exists(override))
@@ -194,7 +253,8 @@ static char *find_file(const char *override_variable, const char *stem)
     for (size_t i = 0; i < folders.len; i++) {
         for (size_t j = 0; j < ARRAY_LEN(endings); j++) {
             char *path = xasprintf("%s/%s%s", folders.items[i], stem, endings[j]);
-            if (file_exists(path))
+            /* One that can't be read is passed over, too. */
+            if (access(path, R_OK) == 0)
                 return path;
             free(path);
         }
@@ -273,26 +333,55 @@ static int load_files(ConfigSource *s, Err *err)
     return r;
 }
 
+/* What `profile` (or, as it was called once, `cloud`) puts below the entry: a part of
+ * clouds-public.yaml. NULL if it has none of that name: then the entry must do alone. */
+static int load_profile(ConfigSource *s, const YamlNode *entry, const YamlNode **ret, Err *err)
+{
+    const char *name = yaml_text(entry, "profile");
+    _cleanup_free_ char *path = find_file(NULL, "clouds-public");
+
+    *ret = NULL;
+    if (!name)
+        name = yaml_text(entry, "cloud");
+    if (!name || !path)
+        return 0;
+    int r = yaml_load(path, &s->vendors, err);
+    const YamlNode *all = r == 0 ? yaml_get(&s->vendors.root, "public-clouds") : NULL;
+    const YamlNode *profile = all ? yaml_get(all, name) : NULL;
+    if (profile && profile->type != YAML_MAP)
+        return yaml_error(&s->vendors, profile, err, "the profile `%s` must be a map", name);
+    *ret = profile;
+    return r;
+}
+
 static int collect(ConfigSource *s, const char *region, Err *err)
 {
-    const YamlNode *entry = yaml_get(clouds_of(&s->clouds), s->name);
-    const YamlNode *secure = clouds_of(&s->secure);
+    const YamlNode *clouds = clouds_of(&s->clouds), *secure = clouds_of(&s->secure),
+                   *profile = NULL;
+    const YamlNode *entry = clouds ? yaml_get(clouds, s->name) : NULL;
 
-    if (!entry)
+    secure = secure ? yaml_get(secure, s->name) : NULL;
+    if (!entry && !secure)
         return no_such_entry(s, s->name, err);
-    if (entry->type != YAML_MAP)
+    if (entry && entry->type != YAML_MAP)
         return yaml_error(&s->clouds, entry, err, "the cloud `%s` must be a map", s->name);
     s->entry = entry;
-    int r = add_map(s, &s->clouds, entry, err);
-    secure = secure ? yaml_get(secure, s->name) : NULL;
+    int r = entry ? load_profile(s, entry, &profile, err) : 0;
+    if (r == 0 && profile)
+        r = add_map(s, &s->vendors, profile, err);
+    if (r == 0 && entry)
+        r = add_map(s, &s->clouds, entry, err);
     if (r == 0 && secure && secure->type == YAML_MAP)
         r = add_map(s, &s->secure, secure, err);
-    const YamlNode *regions = yaml_get(entry, "regions");
-    if (r == 0 && regions)
-        return add_region(s, regions, region, err);
-    if (r == 0)
-        add(s, "region_name", region, NULL, NULL);
-    return r;
+    if (r < 0)
+        return r;
+    const YamlNode *regions = entry ? yaml_get(entry, "regions") : NULL;
+    const YamlNode *of_profile = profile ? yaml_get(profile, "regions") : NULL;
+    if (regions)
+        return add_region(s, &s->clouds, regions, region, err);
+    if (of_profile && !config_source_find(s, "region_name"))
+        return add_region(s, &s->vendors, of_profile, region, err);
+    return add_region_name(s, region, err);
 }
 
 static int load(const char *name, ConfigSource *s, Err *err)
@@ -312,12 +401,18 @@ static int load(const char *name, ConfigSource *s, Err *err)
     int r = load_files(s, err);
     if (r < 0)
         return r;
-    if (!s->clouds.name)
+    if (!s->clouds.name && !(name && s->secure.name))
         return no_file(err);
     const YamlNode *clouds = clouds_of(&s->clouds);
+    if (has_login && clouds && yaml_get(clouds, of_environment))
+        return yaml_key_error(
+            &s->clouds, yaml_get(clouds, of_environment), err,
+            "`%s` is also the name of the login that OS_* make; rename this one, or "
+            "set OS_CLOUD_NAME",
+            of_environment);
     if (!name && clouds && clouds->len == 1)
         name = clouds->items[0].key;
-    if (!name || !clouds)
+    if (!name || (!clouds && !clouds_of(&s->secure)))
         return no_such_entry(s, name, err);
     s->name = xstrdup(name);
     return collect(s, env("OS_REGION_NAME"), err);
@@ -335,10 +430,15 @@ int config_source_load(const char *name, ConfigSource *ret, Err *err)
 
 const Setting *config_source_find(const ConfigSource *s, const char *name)
 {
-    for (size_t i = s->settings.len; i-- > 0;)
-        if (streq(s->settings.items[i].name, name))
-            return &s->settings.items[i];
-    return NULL;
+    const Setting *best = NULL;
+
+    for (size_t i = s->settings.len; i-- > 0;) {
+        const Setting *one = &s->settings.items[i];
+
+        if (streq(one->name, name) && (!best || one->rank > best->rank))
+            best = one;
+    }
+    return best;
 }
 
 const char *config_source_value(const ConfigSource *s, const char *name)
@@ -380,6 +480,8 @@ void config_source_clear(ConfigSource *s)
     vec_clear(&s->settings);
     wipe_node(&s->clouds.root);
     wipe_node(&s->secure.root);
+    wipe_node(&s->vendors.root);
+    yaml_clear(&s->vendors);
     yaml_clear(&s->clouds);
     yaml_clear(&s->secure);
     strlist_clear(&s->regions);

@@ -1,8 +1,8 @@
 /* Where the settings of one cloud come from: files and the environment, flattened to a list.
  *
  * Each setting knows its place, so that a message about it can point there. The names are
- * openstacksdk's, with underscores and without their old aliases (tenant_name is project_name). A
- * later setting wins over an earlier one of the same name. Empty values are left out.
+ * openstacksdk's, with underscores and without their old aliases (tenant_name is project_name). Of
+ * several of one name the one of the highest rank wins, then the last. Empty values are left out.
  */
 #pragma once
 #include "base/vec.h"
@@ -11,6 +11,7 @@
 typedef struct Setting {
     char *name;
     char *value;
+    int rank;             /* a new name beats its alias, then `auth` beats what stands beside it */
     const Yaml *file;     /* NULL: the environment */
     const YamlNode *node; /* in it */
 } Setting;
@@ -20,7 +21,7 @@ typedef struct ConfigSource {
     char *name;            /* the entry's */
     char *source;          /* for messages */
     const YamlNode *entry; /* in clouds.yaml; NULL: the environment */
-    Yaml clouds, secure;
+    Yaml clouds, secure, vendors;
     StrList regions; /* the ones the entry allows; empty: any */
 } ConfigSource;
 

@@ -39,6 +39,22 @@ static json_t *flavors_new(const json_t *list)
     return o;
 }
 
+static json_t *subnets_new(const json_t *list)
+{
+    json_t *o = json_object();
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (list, i, item) {
+        const char *name = json_str(item, "name"), *id = json_str(item, "id");
+        if (name && id && !json_object_get(o, name))
+            json_object_set_new(o, name,
+                                json_make_new("{s:s, s:s}", "id", id, "network",
+                                              json_str_or(item, "network_id", "")));
+    }
+    return o;
+}
+
 static json_t *names_new(const json_t *list)
 {
     return kind_texts_new(list, "name");
@@ -51,15 +67,23 @@ static const struct {
     const char *plural, *path;
     json_t *(*read_new)(const json_t *list);
     bool may_be_denied; /* an ordinary login may not see it */
+    unsigned used;      /* asked for only if the island has that bit */
 } rows[] = {
     {"external", CLOUD_OF_ISLAND, CLOUD_NETWORK, "networks", "/networks?router:external=true",
-     ids_new, false},
-    {"flavors", CLOUD_OF_ISLAND, CLOUD_COMPUTE, "flavors", "/flavors/detail", flavors_new, false},
+     ids_new, false, 0},
+    {"routers", CLOUD_OF_ISLAND, CLOUD_NETWORK, "routers", "/routers", ids_new, false,
+     CLOUDS_USE_ROUTER},
+    {"networks", CLOUD_OF_ISLAND, CLOUD_NETWORK, "networks", "/networks", ids_new, false,
+     CLOUDS_USE_NETWORK},
+    {"subnets", CLOUD_OF_ISLAND, CLOUD_NETWORK, "subnets", "/subnets", subnets_new, false,
+     CLOUDS_USE_NETWORK},
+    {"flavors", CLOUD_OF_ISLAND, CLOUD_COMPUTE, "flavors", "/flavors/detail", flavors_new, false,
+     0},
     /* Newest first: an image is often replaced by another of its name. */
     {"images", CLOUD_OF_ISLAND, CLOUD_IMAGE, "images", "/images?status=active&sort=created_at:desc",
-     ids_new, false},
-    {"volume_types", CLOUD_OF_ISLAND, CLOUD_VOLUME, "volume_types", "/types", names_new, false},
-    {"roles", CLOUD_OF_MEDIA, CLOUD_IDENTITY, "roles", "/roles", ids_new, true},
+     ids_new, false, 0},
+    {"volume_types", CLOUD_OF_ISLAND, CLOUD_VOLUME, "volume_types", "/types", names_new, false, 0},
+    {"roles", CLOUD_OF_MEDIA, CLOUD_IDENTITY, "roles", "/roles", ids_new, true, 0},
 };
 
 static char *path_new(const Clouds *c, const char *cache_dir, CloudRole role)
@@ -80,7 +104,12 @@ static json_t *load_new(const Clouds *c, const char *cache_dir, CloudRole role, 
     Msec at = json_int(j, "at", 0);
     if (json_int(j, "version", 0) != FACTS_VERSION || at > now || now - at > FACTS_LIFE)
         return NULL;
-    return json_incref(json_object_get(j, "facts"));
+    json_t *facts = json_object_get(j, "facts");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].role == role && (rows[i].used & c->used) &&
+            !json_object_get(facts, rows[i].name))
+            return NULL;
+    return json_incref(facts);
 }
 
 static void save(const Clouds *c, const char *cache_dir, CloudRole role, json_t *facts, Msec now)
@@ -105,7 +134,7 @@ static int ask(const Clouds *c, json_t **facts, Err *err)
     int r = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (facts[rows[i].role])
+        if (facts[rows[i].role] || (rows[i].used & ~c->used))
             continue;
         row_of[n] = i;
         calls[n++] = (Call){.cloud = clouds_of(c, rows[i].role),
@@ -172,7 +201,9 @@ int world_facts(const Clouds *c, const char *cache_dir, bool fresh, Msec now, Wo
     }
     r = ask(c, facts, err);
     if (r == 0) {
-        json_t *all = json_make_new("{s:o}", "clouds", clouds_new(c));
+        /* Kept ones have no `asked`: it is this look's, for who would ask again. */
+        json_t *all =
+            json_make_new("{s:o, s:b}", "clouds", clouds_new(c), "asked", !kept[CLOUD_OF_ISLAND]);
         for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
             json_object_update(all, facts[roles[i]]);
             if (!kept[roles[i]])

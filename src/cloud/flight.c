@@ -73,6 +73,8 @@ static void request_of(Flight *f, HttpRequest *q, StrList *headers)
                        .body = c->body ? buf_as_str(&f->body) : c->raw,
                        .max_body = c->max,
                        .ca_file = c->cloud->config.ca_file,
+                       .cert_file = c->cloud->config.cert_file,
+                       .key_file = c->cloud->config.key_file,
                        .insecure = c->cloud->config.insecure};
     if (!q->body.p && c->raw_size > 0) {
         q->body_fd = c->raw_fd;
@@ -192,6 +194,15 @@ static int read_body(Flight *f, HttpResponse *r, bool *ret_final, Err *err)
         _cleanup_json_ json_t *j = json_parse_new(r->body.p, r->body.len, err);
         if (!j) {
             _cleanup_free_ char *status = answer_status_text(r->status);
+            if (str_trim(buf_as_str(&r->body)).n && str_trim(buf_as_str(&r->body)).p[0] == '<') {
+                err_set(err, ERR_CORRUPT,
+                        "the %s at %.*s answers with a web page (%s), not as OpenStack does",
+                        answer_service_name(c->service), (int)strcspn(f->url, "?"), f->url, status);
+                return err_hint(err,
+                                "a login page or a proxy may stand before it; the address is "
+                                "from clouds.yaml (auth_url, %s) or the cloud's catalogue",
+                                "<service>_endpoint_override");
+            }
             return err_wrap(err, "the answer of the %s (%s)", answer_service_name(c->service),
                             status);
         }

@@ -12,10 +12,12 @@ static const KindRow *const kind_rows[RESOURCE_KINDS] = {
 };
 
 static const char *const verb_words[KIND_VERBS] = {
-    [KIND_CREATE] = "create", [KIND_RULES] = "rules",   [KIND_UNRULE] = "unrule",
-    [KIND_ATTACH] = "attach", [KIND_DETACH] = "detach", [KIND_GRANT] = "grant",
-    [KIND_CHANGE] = "change", [KIND_EMPTY] = "empty",   [KIND_DELETE] = "delete",
-    [KIND_SEND] = "send",
+    [KIND_CREATE] = "create",   [KIND_RULES] = "rules",     [KIND_UNRULE] = "unrule",
+    [KIND_ATTACH] = "attach",   [KIND_DETACH] = "detach",   [KIND_GRANT] = "grant",
+    [KIND_CHANGE] = "change",   [KIND_EMPTY] = "empty",     [KIND_DELETE] = "delete",
+    [KIND_SEND] = "send",       [KIND_MARK] = "mark",       [KIND_RESIZE] = "resize",
+    [KIND_CONFIRM] = "confirm", [KIND_REBUILD] = "rebuild", [KIND_EXTEND] = "extend",
+    [KIND_RETYPE] = "retype",   [KIND_RENAME] = "rename",
 };
 
 const KindRow *kind_row(ResourceKind kind)
@@ -35,6 +37,8 @@ const char *kind_id(const KindTask *t, ResourceKind kind, const char *key, Err *
 {
     const Resource *r = key && t->world ? world_find(t->world, kind, key, 0) : NULL;
 
+    if (!r && key && t->world)
+        r = world_find_id(t->world, kind, key);
     if (r && r->id)
         return r->id;
     err_set(err, ERR_BUG, "the %s `%s` is not there yet", resource_row(kind)->word, key ? key : "");
@@ -90,7 +94,9 @@ static int plain_call(const KindTask *t, const KindRow *row, Call *ret, Err *err
 static int check_task(const KindTask *t, Err *err)
 {
     static const bool needs_want[KIND_VERBS] = {
-        [KIND_CREATE] = true, [KIND_RULES] = true, [KIND_ATTACH] = true, [KIND_CHANGE] = true};
+        [KIND_CREATE] = true, [KIND_RULES] = true,  [KIND_ATTACH] = true,
+        [KIND_CHANGE] = true, [KIND_RESIZE] = true, [KIND_REBUILD] = true,
+        [KIND_EXTEND] = true, [KIND_RETYPE] = true, [KIND_RENAME] = true};
 
     if (t->verb >= KIND_VERBS || !kind_row(t->kind))
         return err_set(err, ERR_BUG, "no cloud call for kind %d", (int)t->kind);
@@ -169,17 +175,15 @@ void kind_sort_texts(json_t *texts)
     free(items);
 }
 
-static Msec created_at(const json_t *item)
+/* By Neutron's and Cinder's name for it, or Nova's. */
+static Msec time_at(const json_t *item, const char *name, const char *of_nova)
 {
-    static const char *const names[] = {"created_at", "created"};
+    const char *text = json_str(item, name);
     Msec t = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *text = json_str(item, names[i]);
-        if (text && time_parse(text, &t))
-            return t;
-    }
-    return 0;
+    if (!text)
+        text = json_str(item, of_nova);
+    return text && time_parse(text, &t) ? t : 0;
 }
 
 bool kind_read(const Look *l, ResourceKind kind, const json_t *item, const char *marker_text,
@@ -203,7 +207,8 @@ bool kind_read(const Look *l, ResourceKind kind, const json_t *item, const char 
         .cloud = CLOUD_OF_ISLAND,
         .id = xstrdup(id),
         .status = xstrdup(json_str_or(item, "status", "")),
-        .created_at = created_at(item),
+        .created_at = time_at(item, "created_at", "created"),
+        .changed_at = time_at(item, "updated_at", "updated"),
     };
     return true;
 }

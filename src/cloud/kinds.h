@@ -11,7 +11,12 @@
 typedef struct Clouds {
     Cloud *of[CLOUD_ROLES];
     const char *island; /* name */
+    unsigned used;      /* further lists of facts: what the island uses and does not own */
+    /* An upload user that is given: neither it nor its roles are listed, and it stands in the world
+     * with {"given": true}. NULL: the island's own. */
+    const char *media_user, *media_user_name;
 } Clouds;
+enum { CLOUDS_USE_ROUTER = 1, CLOUDS_USE_NETWORK = 2 };
 
 /* What a create or change needs that no plan may hold. Borrowed. */
 typedef struct KindSecrets {
@@ -26,13 +31,21 @@ typedef enum KindVerb {
     KIND_CREATE,
     KIND_RULES,  /* group: add the missing rules, in one bulk POST */
     KIND_UNRULE, /* group: remove one rule too many (named in `detail`) */
-    KIND_ATTACH, /* interface: to its router; floating IP: to its port */
-    KIND_DETACH, /* interface from its router; floating IP from its port; both before DELETE */
+    KIND_ATTACH, /* interface: to its router; floating IP: to its port; server: the volume `detail`
+                  */
+    KIND_DETACH, /* interface from its router; floating IP from its port; server: the volume */
     KIND_GRANT,  /* user: one missing role (named in `detail`) */
-    KIND_CHANGE, /* container: headers as wanted */
+    KIND_CHANGE, /* container: headers as wanted; port: its security groups */
     KIND_EMPTY,  /* container: its objects (and versions) are deleted, a bounded number a call */
     KIND_DELETE,
-    KIND_SEND, /* host: a bundle; not a cloud call (plan/apply.c does it) */
+    KIND_SEND,    /* host: a bundle; not a cloud call (plan/apply.c does it) */
+    KIND_MARK,    /* server: "is to be replaced" into its metadata, so that any run can finish it */
+    KIND_RESIZE,  /* server: to the wanted flavor; it reboots */
+    KIND_CONFIRM, /* server: the resize is kept */
+    KIND_REBUILD, /* server: its root disk made anew from the wanted image */
+    KIND_EXTEND,  /* volume: to the wanted size, also while in use */
+    KIND_RETYPE,  /* volume: to the wanted type */
+    KIND_RENAME,  /* volume: to another key (`detail`), of which `want` is */
     KIND_VERBS
 } KindVerb;
 
@@ -55,7 +68,8 @@ int kind_created(const Clouds *c, const World *w, ResourceKind kind, const Call 
 int world_look(const Clouds *c, unsigned mask, const char *const *containers, World *ret,
                Err *err) _must_check_;
 /* Fills ret->facts: who we are in each cloud, and what the cloud offers (external networks,
- * flavors, images, volume types). Kept in cache_dir for an hour (NULL: not kept); `fresh`: asks
+ * flavors, images, volume types; with `used` also routers {name: id}, or networks {name: id} and
+ * subnets {name: {id, network}}). Kept in cache_dir for an hour (NULL: not kept); `fresh`: asks
  * anew. */
 int world_facts(const Clouds *c, const char *cache_dir, bool fresh, Msec now, World *ret,
                 Err *err) _must_check_;

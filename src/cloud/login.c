@@ -68,6 +68,24 @@ static void forget_endpoints(Cloud *c)
     }
 }
 
+/* Seconds are rounded, and an answer takes its time. */
+#define SKEW_MIN (30 * SECOND)
+
+void login_note_date(Cloud *c, const char *date, Msec now)
+{
+    Msec there;
+
+    if (!date || !time_parse_http(date, &there))
+        return;
+    Msec skew = there - now;
+    c->skew_ms = skew > SKEW_MIN || skew < -SKEW_MIN ? skew : 0;
+}
+
+Msec cloud_skew(const Cloud *c)
+{
+    return c->skew_ms;
+}
+
 int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err)
 {
     const json_t *t = json_object_get(answer, "token"), *role;
@@ -96,7 +114,8 @@ int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err)
                                "roles", roles, "catalog", catalog, "compute_minor", minor);
     secret_free(c->token);
     c->token = secret_new(token, strlen(token));
-    c->expires_at = expires_at;
+    /* A clock that is wrong must not make every token look expired. */
+    c->expires_at = expires_at - c->skew_ms;
     c->logins++;
     forget_endpoints(c);
     token_cache_save(c);

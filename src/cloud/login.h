@@ -16,7 +16,8 @@ struct Cloud {
     uint64_t random;
     Secret *token;
     unsigned logins; /* counts, so that a call knows whether its 401 is about this token */
-    Msec expires_at;
+    Msec expires_at; /* by this machine's clock */
+    Msec skew_ms;    /* the cloud's clock less this machine's, as its last answer says */
     json_t *session; /* {project_id, user_id, domain_id, domain_name, roles: [..], catalog: [..],
                         compute_minor} */
     char *endpoints[CLOUD_SERVICES];
@@ -27,6 +28,8 @@ struct Cloud {
 json_t *login_body_new(const CloudConfig *c);
 /* Keeps what the answer to it says, also in the cache. */
 int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err) _must_check_;
+/* Takes the cloud's clock from an answer's Date (NULL: none, or none that can be read). */
+void login_note_date(Cloud *c, const char *date, Msec now);
 /* A token is there, from the cache or this run, and good for a while. */
 bool login_is_good(Cloud *c, Msec now);
 /* The token was refused: it is thrown away, in the cache too. */
@@ -48,5 +51,6 @@ char *cache_path(const char *cache_dir, const char *prefix, const CloudConfig *c
 
 /* The base address of a service in a catalogue, with its version suffix; *ret_region borrowed from
  * the catalogue or NULL. Pure. */
+bool catalogue_overrides(const CloudConfig *c, CloudService s); /* its address, by the settings */
 int catalogue_find(const json_t *catalog, const CloudConfig *c, const char *project_id,
                    CloudService s, char **ret_url, const char **ret_region, Err *err) _must_check_;

@@ -110,11 +110,16 @@ static const json_t *first_address(const json_t *port)
     return json_array_get(json_object_get(port, "fixed_ips"), 0);
 }
 
-/* With its network and a place in its subnet; NULL with *err. */
+/* With its network and a place in its subnet; NULL with *err. Of a network that is only used, the
+ * want has the ids themselves; a router's interface is always on our own. */
 static json_t *port_on_subnet_new(const KindTask *t, Err *err)
 {
-    const char *network = kind_attr_id(t, RESOURCE_NETWORK, "network", err);
-    const char *subnet = network ? kind_attr_id(t, RESOURCE_SUBNET, "subnet", err) : NULL;
+    bool foreign = t->kind == RESOURCE_PORT && json_bool(t->want->attrs, "foreign", false);
+    const char *network = foreign ? json_str(t->want->attrs, "network")
+                                  : kind_attr_id(t, RESOURCE_NETWORK, "network", err);
+    const char *subnet = !network  ? NULL
+                         : foreign ? json_str(t->want->attrs, "subnet")
+                                   : kind_attr_id(t, RESOURCE_SUBNET, "subnet", err);
     const char *address = json_str_or(t->want->attrs, "address", "");
 
     if (!subnet)
@@ -147,12 +152,13 @@ static int interface_call(const KindTask *t, Call *ret, Err *err)
 
     if (!attach && t->verb != KIND_DETACH)
         return 1;
-    if (attach)
-        router = kind_attr_id(t, RESOURCE_ROUTER, "router", err);
-    else
-        router = kind_id(t, RESOURCE_ROUTER, json_str_or(t->have->attrs, "router", ""), err);
-    if (!router)
-        return -ERR_BUG;
+    router = json_str_or(attach ? t->want->attrs : t->have->attrs, "router", "");
+    /* What is no key of ours is the id of a router that is only used. */
+    const Resource *own = t->world ? world_find(t->world, RESOURCE_ROUTER, router, 0) : NULL;
+    if (own && own->id)
+        router = own->id;
+    else if (attach ? !json_bool(t->want->attrs, "foreign", false) : !strchr(router, '-'))
+        return err_set(err, ERR_BUG, "the router `%s` is not there yet", router);
     ret->body = json_make_new("{s:s}", "port_id", t->have->id);
     return kind_request(ret, CALL_IDEMPOTENT, "PUT", "/routers/%s/%s_router_interface", router,
                         attach ? "add" : "remove");
@@ -178,27 +184,42 @@ const KindRow kind_interface = {.service = CLOUD_NETWORK,
                                 .call = interface_call,
                                 .read = interface_read};
 
-static json_t *port_body_new(const KindTask *t, Err *err)
+static json_t *port_groups_new(const KindTask *t, Err *err)
 {
+    _cleanup_json_ json_t *groups = json_array();
     const json_t *key;
     size_t i;
-    json_t *groups = json_array();
 
     json_array_foreach (json_object_get(t->want->attrs, "groups"), i, key) {
         const char *id = kind_id(t, RESOURCE_GROUP, json_string_value(key), err);
-        if (!id) {
-            json_decref(groups);
+        if (!id)
             return NULL;
-        }
         json_array_append_new(groups, json_string(id));
     }
-    json_t *body = port_on_subnet_new(t, err);
-    if (!body) {
+    return TAKE(groups);
+}
+
+static json_t *port_body_new(const KindTask *t, Err *err)
+{
+    json_t *groups = port_groups_new(t, err);
+    json_t *body = groups ? port_on_subnet_new(t, err) : NULL;
+
+    if (body)
+        json_object_set_new(body, "security_groups", groups);
+    else
         json_decref(groups);
-        return NULL;
-    }
-    json_object_set_new(body, "security_groups", groups);
     return body;
+}
+
+static int port_call(const KindTask *t, Call *ret, Err *err)
+{
+    if (t->verb != KIND_CHANGE)
+        return 1;
+    json_t *groups = port_groups_new(t, err);
+    if (!groups)
+        return -ERR_BUG;
+    ret->body = json_make_new("{s:{s:o}}", "port", "security_groups", groups);
+    return kind_request(ret, CALL_IDEMPOTENT, "PUT", "/ports/%s", t->have->id);
 }
 
 static bool port_read(const Look *l, const json_t *item, Resource *ret)
@@ -219,6 +240,7 @@ const KindRow kind_port = {.service = CLOUD_NETWORK,
                            .singular = "port",
                            .collection = "/ports",
                            .body_new = port_body_new,
+                           .call = port_call,
                            .read = port_read};
 
 /* Floating IP: it has no name, and one an island; its key is always "main". */

@@ -7,6 +7,7 @@
 #define USER_DATA_MAX ((size_t)65535)
 /* From these microversions on (iac.md 2.2). */
 #define MINOR_TAGS_AT_CREATE 52
+#define MINOR_REBUILD_USER_DATA 57
 #define MINOR_GROUP_POLICY 64
 
 /* Server group: a name, and nothing else to tell it by. */
@@ -127,12 +128,102 @@ static json_t *server_body_new(const KindTask *t, Err *err)
     return body;
 }
 
+static json_t *resize_new(const KindTask *t, Err *err)
+{
+    (void)err;
+    return json_make_new(
+        "{s:s}", "flavorRef",
+        kind_fact_id(t->world, "flavors", json_str_or(t->want->attrs, "flavor", "")));
+}
+
+/* The same server with a new root disk; its first boot comes again, with a script of its own. */
+static json_t *rebuild_new(const KindTask *t, Err *err)
+{
+    const char *image = kind_fact_id(t->world, "images", json_str_or(t->want->attrs, "image", ""));
+    _cleanup_(buf_wipe) Buf user_data = BUF_INIT(USER_DATA_MAX);
+
+    if (cloud_compute_minor(t->cloud) < MINOR_REBUILD_USER_DATA) {
+        err_set(err, ERR_PREFLIGHT,
+                "this cloud is too old to rebuild a server with a new user_data");
+        err_hint(err, "--replace %s makes a new server instead", t->want->key);
+        return NULL;
+    }
+    if (!t->secrets || !t->secrets->user_data) {
+        err_set(err, ERR_BUG, "a rebuild without user_data");
+        return NULL;
+    }
+    crypt_base64(&user_data, t->secrets->user_data, strlen(t->secrets->user_data));
+    if (user_data.overflow) {
+        err_set(err, ERR_BUG, "the user_data of %s is too long", t->want->name);
+        return NULL;
+    }
+    return json_make_new("{s:s, s:o, s:s}", "imageRef", image, "metadata", metadata_new(t),
+                         "user_data", user_data.p);
+}
+
+static json_t *null_new(const KindTask *t, Err *err)
+{
+    (void)t;
+    (void)err;
+    return json_null();
+}
+
+/* POST /servers/{id}/action: {name: body}. */
+static const struct {
+    KindVerb verb;
+    const char *name;
+    json_t *(*body_new)(const KindTask *t, Err *err);
+} server_actions[] = {
+    {KIND_RESIZE, "resize", resize_new},
+    {KIND_CONFIRM, "confirmResize", null_new},
+    {KIND_REBUILD, "rebuild", rebuild_new},
+};
+
+static int server_action(const KindTask *t, Call *ret, Err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(server_actions); i++) {
+        if (server_actions[i].verb != t->verb)
+            continue;
+        json_t *body = server_actions[i].body_new(t, err);
+        if (!body)
+            return err && err->kind ? -(int)err->kind : -ERR_BUG;
+        ret->body = json_make_new("{s:o}", server_actions[i].name, body);
+        return kind_request(ret, CALL_CREATE, "POST", "/servers/%s/action", t->have->id);
+    }
+    return 1;
+}
+
+static int server_volume(const KindTask *t, Call *ret, Err *err)
+{
+    const char *id = kind_id(t, RESOURCE_VOLUME, t->detail, err);
+
+    if (!id)
+        return -ERR_BUG;
+    if (t->verb == KIND_DETACH)
+        return kind_request(ret, CALL_IDEMPOTENT, "DELETE", "/servers/%s/os-volume_attachments/%s",
+                            t->have->id, id);
+    ret->body = json_make_new("{s:{s:s}}", "volumeAttachment", "volumeId", id);
+    return kind_request(ret, CALL_CREATE, "POST", "/servers/%s/os-volume_attachments", t->have->id);
+}
+
+static int server_mark(const KindTask *t, Call *ret)
+{
+    ret->body = json_make_new("{s:{s:s}}", "metadata", t->detail, "1");
+    return kind_request(ret, CALL_IDEMPOTENT, "POST", "/servers/%s/metadata", t->have->id);
+}
+
 /* The hint stands beside the server. */
 static int server_call(const KindTask *t, Call *ret, Err *err)
 {
     const char *group = t->want ? json_str_or(t->want->attrs, "group", "") : "";
 
-    if (t->verb != KIND_CREATE || !*group)
+    if (t->verb == KIND_MARK)
+        return server_mark(t, ret);
+    if (t->verb == KIND_ATTACH || t->verb == KIND_DETACH)
+        return server_volume(t, ret, err);
+    if (t->verb != KIND_CREATE)
+        return server_action(t, ret, err);
+    if (!*group)
         return 1;
     const char *id = kind_attr_id(t, RESOURCE_SERVER_GROUP, "group", err);
     json_t *server = id ? server_body_new(t, err) : NULL;
@@ -209,10 +300,13 @@ static bool server_read(const Look *l, const json_t *item, Resource *ret)
     const char *image = json_str_or(item, "image.id", json_str_or(item, "imageRef", ""));
     json_t *metadata = json_object_get(item, "metadata");
     metadata = json_is_object(metadata) ? json_deep_copy(metadata) : json_object();
+    Msec updated = 0;
+    if (!time_parse(json_str_or(item, "updated", ""), &updated))
+        updated = 0;
     ret->attrs = json_make_new(
-        "{s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:o}", "flavor", flavor, "image", image, "ports",
-        port_ids_new(item), "volumes", volume_ids_new(item), "group",
-        json_str_or(metadata, "atoll-group", ""), "metadata", metadata, "task",
+        "{s:I, s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:o}", "updated", (json_int_t)updated, "flavor",
+        flavor, "image", image, "ports", port_ids_new(item), "volumes", volume_ids_new(item),
+        "group", json_str_or(metadata, "atoll-group", ""), "metadata", metadata, "task",
         json_str_or(item, "OS-EXT-STS:task_state", ""), "addresses", addresses_new(item));
     if (fault && streq(ret->status, "ERROR"))
         ret->fault = xstrdup(fault);

@@ -62,6 +62,7 @@ typedef struct Resource {
     char *status;    /* the service's word: "ACTIVE", "in-use"; "" where there is none */
     char *fault;     /* the service's words when status is an error; or NULL */
     Msec created_at; /* 0: the service does not tell */
+    Msec changed_at; /* the same; by anybody, us included */
     bool used;       /* something hangs on it: never removed as a duplicate */
     /* Found ones' attrs also hold `ids`: {attr: what stood there before ids became keys}. */
 } Resource;
@@ -74,7 +75,7 @@ typedef struct World {
     /* {"clouds": {"island": {project_id, user_id, domain_id, domain_name, region, auth_url,
      * object_url}, "media": {...}}, "external": {name: id}, "flavors": {name: {id, vcpus, ram_mb}},
      * "images": {name: id}, "volume_types": [name..], "roles": {name: id} of the media cloud, empty
-     * where its login may not see them} */
+     * where its login may not see them, "asked": true when they are of this very look} */
     json_t *facts;
     json_t *mail; /* names in the mail container, in swift_list's shape, as listed with it; NULL:
                      not looked at, or not there */

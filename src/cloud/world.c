@@ -144,7 +144,8 @@ static int check_answers(const Asking *a, Err *err)
             return err_wrap(err, "looking at the container %s", asked->container);
         if (kind == ERR_DENIED && asked->list->service == CLOUD_IDENTITY)
             err_hint(err, "the media user needs a login that may manage users: `media: {cloud: "
-                          "...}` names another entry of clouds.yaml");
+                          "...}` names another entry of clouds.yaml; or `media: {user: {name, id, "
+                          "password_file}}` one that somebody has made for you");
         return err_wrap(err, "listing %s", asked->list->words);
     }
     return 0;
@@ -293,6 +294,19 @@ static int read_all(const Look *l, const Asking *a, unsigned mask, World *w, Err
     return r;
 }
 
+static void add_given_user(const Clouds *c, World *w)
+{
+    (void)world_add(w, (Resource){.kind = RESOURCE_USER,
+                                  .key = xstrdup("media"),
+                                  .generation = 1,
+                                  .name = xstrdup(c->media_user_name),
+                                  .cloud = CLOUD_OF_MEDIA,
+                                  .id = xstrdup(c->media_user),
+                                  .status = xstrdup(""),
+                                  .used = true,
+                                  .attrs = json_make_new("{s:[], s:b}", "roles", "given", 1)});
+}
+
 int clouds_login(const Clouds *c, Err *err)
 {
     Cloud *all[CLOUD_ROLES];
@@ -313,8 +327,9 @@ int world_look(const Clouds *c, unsigned mask, const char *const *containers, Wo
 
     if (r < 0)
         return r;
+    unsigned listed = c->media_user ? mask & ~BIT(RESOURCE_USER) : mask;
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        if (lists[i].kinds & mask)
+        if (lists[i].kinds & listed)
             ask_list(&l, &lists[i], &a);
     for (size_t i = 0; mask & BIT(RESOURCE_CONTAINER) && containers && containers[i]; i++)
         ask_container(&l, containers[i], &a);
@@ -326,6 +341,8 @@ int world_look(const Clouds *c, unsigned mask, const char *const *containers, Wo
         return r;
     World found = {0};
     r = read_all(&l, &a, mask, &found, err);
+    if (r == 0 && mask & BIT(RESOURCE_USER) && c->media_user)
+        add_given_user(c, &found);
     if (r == 0) {
         forget(ret, mask);
         if (mask & BIT(RESOURCE_CONTAINER)) {

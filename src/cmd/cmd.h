@@ -49,8 +49,9 @@ typedef struct Verb {
     }
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
-extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_destroy, verb_status,
-    verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version, verb_reference;
+extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
+    verb_status, verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version,
+    verb_reference;
 
 struct Cmd {
     const Verb *verb;
@@ -93,6 +94,36 @@ int cmd_ask(const char *question, const char *expected, Err *err) _must_check_;
 /* "18 calls, 0.41 s" */
 void cmd_cost(const Cmd *c, Buf *out);
 
+/* What shapes a plan: options of plan and of apply. */
+typedef struct CmdAsk {
+    bool rebuild;
+    OptList only, replace, release;
+} CmdAsk;
+#define OPTS_ASK(T, field)                                                                         \
+    {.name = "only",                                                                               \
+     .type = OPT_LIST,                                                                             \
+     .argument = "WHAT",                                                                           \
+     .sentence = "Only a tier (web), a server (web.0) or one thing (volume.db.0); may be given "   \
+                 "again.",                                                                         \
+     .offset = offsetof(T, field.only)},                                                           \
+        {.name = "replace",                                                                        \
+         .type = OPT_LIST,                                                                         \
+         .argument = "SERVER",                                                                     \
+         .sentence = "Make this server (web.0) anew, around its volume; may be given again.",      \
+         .offset = offsetof(T, field.replace)},                                                    \
+        {.name = "allow-rebuild",                                                                  \
+         .type = OPT_FLAG,                                                                         \
+         .sentence = "Servers whose image is not the file's are rebuilt: their root disks are "    \
+                     "lost.",                                                                      \
+         .offset = offsetof(T, field.rebuild)},                                                    \
+    {                                                                                              \
+        .name = "delete", .type = OPT_LIST, .argument = "NAME",                                    \
+        .sentence = "Let a kept thing go, by its full name in the cloud (reef-volume-db-1), and "  \
+                    "what it holds; may be given again.",                                          \
+        .offset = offsetof(T, field.release)                                                       \
+    }
+void cmd_ask_goal(const CmdAsk *ask, GoalAsk *ret);
+
 /* The plan of a goal, printed (or as JSON events): shared by plan, apply, destroy. */
 typedef struct CmdPlan {
     World world;
@@ -101,11 +132,38 @@ typedef struct CmdPlan {
     size_t stuck; /* things that differ and that no step can put right */
     size_t open;  /* these, and what is still under way */
 } CmdPlan;
-int cmd_plan(Cmd *c, bool destroy, bool data, CmdPlan *ret, Err *err) _must_check_;
+/* Also asks the quotas, when it makes things: ERR_PREFLIGHT after the plan is printed. */
+int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err) _must_check_;
+/* cmd_plan's parts: prints (plan_print.c), and what one may know before the first write
+ * (plan_checks.c). */
+int cmd_plan_print(Cmd *c, CmdPlan *p, Msec now, Err *err) _must_check_;
+int cmd_plan_quota(Cmd *c, const CmdPlan *p, Err *err) _must_check_;
+/* ERR_PREFLIGHT if this machine's clock is not the cloud's; after any call. */
+int cmd_check_clock(const Cmd *c, Err *err) _must_check_;
+bool cmd_plan_creates(const CmdPlan *p, ResourceKind kind);
+
+/* A plan in a file (0600), without secrets: which steps, of which file and projects, with which
+ * options. */
+int cmd_saved_write(const Cmd *c, const GoalAsk *ask, const CmdPlan *p, const char *path,
+                    Err *err) _must_check_;
+typedef struct CmdSaved {
+    char *path;
+    json_t *plan;
+    GoalAsk ask;
+} CmdSaved;
+/* ERR_CORRUPT for what is none, or not whole; ERR_CONFIG for one of another version of atoll;
+ * ERR_CHANGED for one of another island file. */
+int cmd_saved_read(const Cmd *c, const char *path, CmdSaved *ret, Err *err) _must_check_;
+/* ERR_CHANGED if the new plan has a step that the saved one has not, or is of another project. */
+int cmd_saved_check(const CmdSaved *s, const CmdPlan *p, Err *err) _must_check_;
+void cmd_saved_clear(CmdSaved *s);
+DEFINE_CLEAR(CmdSaved, cmd_saved_clear)
+
 void cmd_plan_clear(CmdPlan *p);
 DEFINE_CLEAR(CmdPlan, cmd_plan_clear)
 /* Performs it with live progress; `vault`, `package`: as the verb has them. */
-int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, Err *err) _must_check_;
+int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, bool no_wait,
+                Err *err) _must_check_;
 /* Help for one verb, and the man page (mdoc) and island reference, from the tables. */
 void cmd_help(const Verb *v, int width, Buf *out);
 void cmd_man(Buf *out);

@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 #include "host/keys.h"
 #include "io/crypt.h"
+#include "io/file.h"
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -44,6 +45,12 @@ int cmd_prepare(Cmd *c, unsigned needs, Err *err)
             return r;
     }
     c->clouds.island = c->island.name;
+    if (*c->island.media.user_id) {
+        c->clouds.media_user = c->island.media.user_id;
+        c->clouds.media_user_name = c->island.media.user;
+    }
+    c->clouds.used = (*c->island.network.router ? CLOUDS_USE_ROUTER : 0u) |
+                     (*c->island.network.name ? CLOUDS_USE_NETWORK : 0u);
     for (int i = 0; i < CLOUD_ROLES; i++)
         c->clouds.of[i] = c->owned[i] ? c->owned[i] : c->owned[CLOUD_OF_ISLAND];
     return 0;
@@ -64,10 +71,34 @@ int cmd_keys(Cmd *c, CmdKeys *ret, Err *err)
     return r < 0 ? r : keys_open(c->island.name, passphrase, &ret->own, err);
 }
 
+/* The password of an upload user that is given: the operator's to keep. */
+static int given_password(const Cmd *c, Vault *vault, Err *err)
+{
+    const char *path = c->island.media.password_file;
+    _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_LINE);
+    int r = file_read(path, &text, err);
+
+    if (r < 0)
+        return err_wrap(err, "reading media.user.password_file");
+    size_t n = strcspn(text.p, "\r\n");
+    if (n == 0)
+        return err_set(err, ERR_CONFIG, "%s (media.user.password_file) has no first line", path);
+    Secret *password = secret_new(text.p, n);
+    vault_set(vault, "media_password", password);
+    secret_free(password);
+    return 0;
+}
+
 int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err)
 {
-    return vault_open(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, &keys->own, &keys->recipients,
-                      make, ret, err);
+    int r = vault_open(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, &keys->own, &keys->recipients,
+                       make, ret, err);
+    if (r == 0 && *c->island.media.user_id) {
+        r = given_password(c, *ret, err);
+        if (r < 0)
+            *ret = vault_free(*ret);
+    }
+    return r;
 }
 
 void cmd_json(json_t *event)

@@ -98,6 +98,13 @@ static const char *const doing[KIND_VERBS][2] = {
     [KIND_EMPTY] = {"being emptied", "emptied"},
     [KIND_DELETE] = {"being deleted", "deleted"},
     [KIND_SEND] = {"being told what to run", "told what to run"},
+    [KIND_MARK] = {"being marked", "marked"},
+    [KIND_RESIZE] = {"being resized", "resize begun"},
+    [KIND_CONFIRM] = {"resize being confirmed", "resize confirmed"},
+    [KIND_REBUILD] = {"being rebuilt", "rebuild begun"},
+    [KIND_EXTEND] = {"being extended", "extension begun"},
+    [KIND_RETYPE] = {"being retyped", "retype begun"},
+    [KIND_RENAME] = {"being renamed", "renamed"},
 };
 
 static void print_json(const ApplyEvent *e, const char *word)

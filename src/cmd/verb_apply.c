@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 typedef struct Options {
-    bool yes;
+    bool yes, no_wait;
     const char *package;
     int64_t lease_wait_ms;
+    CmdAsk ask;
 } Options;
 
 static const Opt options[] = {
@@ -21,18 +22,21 @@ static const Opt options[] = {
      .sentence = "atoll's own .deb, which new servers install (default: beside the program, or in "
                  "apt's archive).",
      .offset = offsetof(Options, package)},
+    {.name = "no-wait",
+     .type = OPT_FLAG,
+     .sentence =
+         "Leave when only servers' services are waited for; a later apply tells new servers "
+         "what to run.",
+     .offset = offsetof(Options, no_wait)},
     OPT_LEASE_WAIT(Options),
+    OPTS_ASK(Options, ask),
     OPT_END,
 };
 
 /* Only new servers need the package; so it is looked for when there is one to be made. */
 static int find_package(const Options *o, const CmdPlan *p, char **ret, Err *err)
 {
-    bool needed = false;
-    for (size_t i = 0; i < p->steps.len; i++)
-        needed |=
-            p->steps.items[i].kind == RESOURCE_SERVER && p->steps.items[i].verb == KIND_CREATE;
-    if (!needed)
+    if (!cmd_plan_creates(p, RESOURCE_SERVER))
         return 0;
     if (o->package) {
         if (!file_exists(o->package))
@@ -62,42 +66,69 @@ static int find_package(const Options *o, const CmdPlan *p, char **ret, Err *err
     return err_hint(err, "--package FILE names it; `make deb` builds it from source");
 }
 
+/* A saved plan has its options in it. */
+static int read_saved(const Cmd *c, const char *path, CmdSaved *ret, Err *err)
+{
+    const Options *o = c->options;
+
+    if (o->ask.rebuild || o->ask.only.len || o->ask.replace.len || o->ask.release.len) {
+        err_set(err, ERR_USAGE,
+                "the plan %s has its own options: --only, --replace, --delete and "
+                "--allow-rebuild are given when it is made",
+                path);
+        return err_hint(err, "`atoll plan --out %s` with them", path);
+    }
+    return cmd_saved_read(c, path, ret, err);
+}
+
 static int run(Cmd *c, char **operands, Err *err)
 {
-    (void)operands; /* none */
     const Options *o = c->options;
     _cleanup_(cmd_plan_clear) CmdPlan plan = {0};
+    _cleanup_(cmd_saved_clear) CmdSaved saved = {0};
+    _cleanup_(goal_ask_clear) GoalAsk ask = {0};
     _cleanup_free_ char *package = NULL;
-    int r = cmd_plan(c, false, false, &plan, err);
+    int r = operands[0] ? read_saved(c, operands[0], &saved, err) : 0;
     if (r < 0)
         return r;
-    r = find_package(o, &plan, &package, err);
+    cmd_ask_goal(&o->ask, &ask);
+    r = cmd_plan(c, operands[0] ? &saved.ask : &ask, &plan, err);
+    if (r == 0 && operands[0])
+        r = cmd_saved_check(&saved, &plan, err);
+    if (r == 0)
+        r = find_package(o, &plan, &package, err);
     if (r < 0)
         return r;
-    if (plan.steps.len > 0 && !o->yes) {
+    if (plan.steps.len > 0 && !o->yes && !operands[0]) {
         r = cmd_ask("Apply this? Type yes:", "yes", err);
         if (r < 0)
             return r;
     }
-    r = cmd_perform(c, &plan, package, o->lease_wait_ms, err);
+    r = cmd_perform(c, &plan, package, o->lease_wait_ms, o->no_wait, err);
     if (r < 0)
         return r;
     if (plan.steps.len == 0)
         return 0;
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
-    cmd_say(c, "Done: %s is as the file says. %s.\n", c->island.name, cost.p);
+    cmd_say(c, "Done: %s is as the file says%s%s. %s.\n", c->island.name,
+            plan.goal.only.len ? ", as far as --only reaches" : "",
+            o->no_wait ? "; its servers may still be starting" : "", cost.p);
     return 0;
 }
 
 const Verb verb_apply = {
     .name = "apply",
-    .usage = "apply [options]",
+    .usage = "apply [options] [FILE]",
+    .operands = 1,
     .sentence = "Make the cloud what the island file says.",
     .text =
         "Prints the plan, asks, and performs it: independent steps in parallel, waiting only "
         "for what the next step needs. It can be interrupted or killed at any moment; the next "
         "apply goes on from what is there.\n\n"
+        "With FILE, a plan written by `atoll plan --out`, nothing is asked and nothing is done "
+        "that "
+        "is not in it: another island file, another project or a step more is refused (exit 5).\n\n"
         "A step that was not in the printed plan is refused (exit 5). One run at a time works on "
         "an island (exit 4): the lease is a security group in the cloud, and a holder that died "
         "on this machine is taken over at once.\n\n"

@@ -43,21 +43,27 @@ static int confirm(const Cmd *c, const Options *o, Err *err)
     return cmd_ask(question, name, err);
 }
 
+/* A user that somebody else has made was never the island's. */
+static bool is_kept(const Resource *have)
+{
+    return have->kind != RESOURCE_HOST && !json_bool(have->attrs, "given", false);
+}
+
 static int run(Cmd *c, char **operands, Err *err)
 {
     (void)operands; /* none */
     const Options *o = c->options;
     _cleanup_(cmd_plan_clear) CmdPlan plan = {0};
-    int r = cmd_plan(c, true, o->data, &plan, err);
+    int r = cmd_plan(c, &(GoalAsk){.destroy = true, .data = o->data}, &plan, err);
     if (r == 0 && plan.steps.len > 0)
         r = confirm(c, o, err);
     if (r == 0)
-        r = cmd_perform(c, &plan, NULL, o->lease_wait_ms, err);
+        r = cmd_perform(c, &plan, NULL, o->lease_wait_ms, false, err);
     if (r < 0)
         return r;
     size_t kept = 0;
     for (size_t i = 0; i < plan.world.items.len; i++)
-        kept += plan.world.items.items[i].kind != RESOURCE_HOST;
+        kept += is_kept(&plan.world.items.items[i]);
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);
     cmd_cost(c, &cost);
     if (kept == 0) {
@@ -67,7 +73,7 @@ static int run(Cmd *c, char **operands, Err *err)
     cmd_say(c, "Done. Kept, because they hold data or an address people know:\n");
     for (size_t i = 0; i < plan.world.items.len; i++) {
         const Resource *have = &plan.world.items.items[i];
-        if (have->kind != RESOURCE_HOST)
+        if (is_kept(have))
             cmd_say(c, "  %s %s (%s)\n", resource_row(have->kind)->word, have->key, have->name);
     }
     cmd_say(c, "`atoll destroy --data` deletes them. %s.\n", cost.p);

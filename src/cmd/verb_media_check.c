@@ -67,7 +67,8 @@ static int island_settings(Cmd *c, MediaSettings *ret, Err *err)
     const Island *i = &c->island;
     *ret = (MediaSettings){
         .auth_url = xstrdup(cloud_config(media)->auth_url),
-        .username = resource_name(i->name, RESOURCE_USER, "media", 1),
+        .username = *i->media.user ? xstrdup(i->media.user)
+                                   : resource_name(i->name, RESOURCE_USER, "media", 1),
         .user_domain = xstrdup(cloud_domain_name(media)),
         .project_id = xstrdup(cloud_project_id(media)),
         .region = xstrdup(cloud_region(media)),

@@ -105,9 +105,10 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &p.world, err);
     if (r < 0)
         return r;
-    apply_goal(&c->island, &p.world, false, false, &p.goal);
     _cleanup_(next_clear) Next next = {0};
-    r = plan_next(&p.goal, &p.world, now, &next, err);
+    r = apply_goal(&c->island, &p.world, &(GoalAsk){0}, &p.goal, err);
+    if (r == 0)
+        r = plan_next(&p.goal, &p.world, now, &next, err);
     if (r < 0)
         return r;
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE);

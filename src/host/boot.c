@@ -287,8 +287,9 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
     host_spec_hash(in->spec, hash);
     _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
     _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
-    _cleanup_free_ char *type = xasprintf("%s; spec=%s; until=%lld; key=%s", MAIL_BUNDLE_TYPE, hash,
-                                          (long long)(expires / SECOND), mark);
+    _cleanup_free_ char *type = xasprintf(
+        "%s; spec=%s; until=%lld; key=%s%s", MAIL_BUNDLE_TYPE, hash, (long long)(expires / SECOND),
+        mark, json_bool(in->spec, "scheduler", false) ? "; scheduler=1" : "");
     r = swift_put(in->cloud, path,
                   &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
                   err);

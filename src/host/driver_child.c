@@ -237,11 +237,11 @@ static size_t driver_status(void *driver, ServiceStatus *ret, size_t max)
 
     for (size_t i = 0; i < d->procs.len && n < max; i++) {
         const Proc *p = d->procs.items[i];
-        if (p->leaving)
-            continue;
         ret[n] = (ServiceStatus){
             .name = p->service.name, .state = p->state, .restarts = p->restarts, .pid = p->pid};
         memcpy(ret[n].why, p->why, sizeof p->why);
+        if (p->leaving)
+            ret[n].state = SERVICE_STOPPING;
         n++;
     }
     return n;

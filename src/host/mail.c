@@ -4,9 +4,11 @@
 /* What of the listing counts for one server. */
 typedef struct MailBox {
     bool hello;
+    Msec hello_at;
     int64_t sent, seen;
     Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_until;
+    bool sent_scheduler;
     const char *state, *report;
     size_t state_len;
     const char *stamp; /* of the newest report */
@@ -78,6 +80,7 @@ static void read_in(Str name, const json_t *object, MailBox *box)
     box->sent_spec = read_hex(type, "spec");
     box->sent_key = read_hex(type, "key");
     box->sent_until = read_until(type);
+    box->sent_scheduler = str_eq(read_param(type, "scheduler"), STR_LIT("1"));
 }
 
 static bool is_state(Str s)
@@ -94,6 +97,8 @@ static void read_out(Str name, const json_t *object, MailBox *box)
 {
     if (str_eq(name, STR_LIT("hello"))) {
         box->hello = true;
+        if (!time_parse(json_str_or(object, "last_modified", ""), &box->hello_at))
+            box->hello_at = 0;
         return;
     }
     Str number_part, state = name;
@@ -145,15 +150,16 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
 
     if (*nonce)
         box = read_box(listing, server->key, nonce);
-    json_t *attrs =
-        json_make_new("{s:s, s:s, s:b, s:I, s:I, s:I, s:s}", "boot", nonce, "server_status",
-                      server->status ? server->status : "", "hello", box.hello ? 1 : 0, "sent",
-                      (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
-                      (json_int_t)box.since, "report", box.report ? box.report : "");
+    json_t *attrs = json_make_new("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:s}", "boot", nonce,
+                                  "server_status", server->status ? server->status : "", "hello",
+                                  box.hello ? 1 : 0, "hello_at", (json_int_t)box.hello_at, "sent",
+                                  (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
+                                  (json_int_t)box.since, "report", box.report ? box.report : "");
     json_object_set_new(attrs, "sent_spec",
                         json_stringn(box.sent_spec.n ? box.sent_spec.p : "", box.sent_spec.n));
     json_object_set_new(attrs, "sent_key",
                         json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
+    json_object_set_new(attrs, "sent_scheduler", json_boolean(box.sent_scheduler));
     json_object_set_new(attrs, "sent_until", json_integer((json_int_t)box.sent_until));
     json_object_set_new(attrs, "state", json_stringn(box.state ? box.state : "", box.state_len));
     return attrs;
@@ -177,7 +183,8 @@ void mail_read(const json_t *listing, World *w)
             .cloud = server->cloud,
             .attrs = host_attrs_new(server, listing),
             .id = xstrdup(server->id ? server->id : ""),
-            .created_at = server->created_at,
+            /* A rebuilt server boots anew. */
+            .created_at = MAX(server->created_at, json_int(server->attrs, "updated", 0)),
         };
         host.status = xstrdup(json_str_or(host.attrs, "state", ""));
         (void)world_add(w, host);

@@ -122,6 +122,8 @@ static int read_roles(const json_t *spec, unsigned *ret, Err *err)
 {
     const json_t *names = json_object_get(spec, "roles");
 
+    if (json_bool(spec, "stop", false))
+        return 0;
     if (json_array_size(names) == 0)
         return err_set(err, ERR_CONFIG, "the bundle names no role for this server");
     for (size_t i = 0; i < json_array_size(names); i++) {

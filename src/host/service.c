@@ -11,11 +11,10 @@
 
 const char *service_state_word(ServiceState s)
 {
-    static const char *const words[] = {[SERVICE_WAITING] = "waiting",
-                                        [SERVICE_STARTING] = "starting",
-                                        [SERVICE_HEALTHY] = "healthy",
-                                        [SERVICE_FAILED] = "failed",
-                                        [SERVICE_STOPPED] = "stopped"};
+    static const char *const words[] = {
+        [SERVICE_WAITING] = "waiting",   [SERVICE_STARTING] = "starting",
+        [SERVICE_HEALTHY] = "healthy",   [SERVICE_FAILED] = "failed",
+        [SERVICE_STOPPING] = "stopping", [SERVICE_STOPPED] = "stopped"};
     return words[s];
 }
 

@@ -75,6 +75,7 @@ typedef enum ServiceState {
     SERVICE_STARTING,
     SERVICE_HEALTHY,
     SERVICE_FAILED,
+    SERVICE_STOPPING, /* no longer wanted; finishing what it is at */
     SERVICE_STOPPED
 } ServiceState;
 typedef struct ServiceStatus {

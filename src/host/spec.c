@@ -10,8 +10,9 @@ static const char *port_address(const World *w, const char *key, int generation)
     return address && *address ? address : NULL;
 }
 
-/* Peers by port key become peers by address; false if one has none yet. */
-static bool resolve_peers(json_t *spec, const World *w)
+/* Peers by port key become peers by address; false if one has none yet. A server is its own peer,
+ * also while an older generation still serves in its place. */
+static bool resolve_peers(const Resource *want, json_t *spec, const World *w)
 {
     const char *role;
     json_t *keys, *peers = json_object_get(spec, "peers");
@@ -19,7 +20,8 @@ static bool resolve_peers(json_t *spec, const World *w)
     json_object_foreach (peers, role, keys) {
         for (size_t i = 0; i < json_array_size(keys); i++) {
             const char *key = json_string_value(json_array_get(keys, i));
-            const char *address = key ? port_address(w, key, 0) : NULL;
+            int generation = streq(key, want->key) ? want->generation : host_current(w, key);
+            const char *address = key ? port_address(w, key, generation) : NULL;
             if (!address)
                 return false;
             json_array_set_new(keys, i, json_string(address));
@@ -88,6 +90,28 @@ static bool resolve_volume(json_t *spec, const World *w)
     return true;
 }
 
+/* Who has the queue keeps it; another gets it when who had it has stopped. */
+static bool may_schedule(const Resource *want, const World *w)
+{
+    const Resource *own = world_find(w, RESOURCE_HOST, want->key, want->generation);
+
+    if (own && json_bool(own->attrs, "sent_scheduler", false))
+        return true;
+    for (size_t i = 0; i < w->items.len; i++) {
+        const Resource *r = &w->items.items[i];
+        int64_t sent = json_int(r->attrs, "sent", 0);
+
+        if (r->kind != RESOURCE_HOST || r == own)
+            continue;
+        if (json_bool(r->attrs, "sent_scheduler", false))
+            return false;
+        if (sent > 1 && (json_int(r->attrs, "seen", 0) < sent ||
+                         streq(json_str(r->attrs, "state"), "starting")))
+            return false; /* it may have had it until now */
+    }
+    return true;
+}
+
 json_t *host_spec_new(const Resource *want, const World *w)
 {
     _cleanup_json_ json_t *spec = json_deep_copy(want->attrs);
@@ -96,9 +120,58 @@ json_t *host_spec_new(const Resource *want, const World *w)
     if (!spec || !address)
         return NULL;
     json_object_set_new(spec, "address", json_string(address));
-    if (!resolve_peers(spec, w) || !resolve_media(spec, w) || !resolve_volume(spec, w))
+    if (json_bool(spec, "scheduler", false) && !may_schedule(want, w))
+        json_object_set_new(spec, "scheduler", json_false());
+    if (!resolve_peers(want, spec, w) || !resolve_media(spec, w) || !resolve_volume(spec, w))
         return NULL;
     return TAKE(spec);
+}
+
+json_t *host_stop_spec_new(const Resource *have, const World *w)
+{
+    const char *address = port_address(w, have->key, have->generation);
+
+    return json_make_new("{s:s, s:s, s:[], s:b}", "server", have->key, "address",
+                         address ? address : "", "roles", "stop", 1);
+}
+
+bool host_was_sent(const Resource *have, const json_t *spec)
+{
+    char hash[17];
+
+    host_spec_hash(spec, hash);
+    return streq(json_str(have->attrs, "sent_spec"), hash);
+}
+
+/* The better of two hosts of one key; NULL is the worst. */
+static const Resource *better_host(const Resource *a, const Resource *b, const World *w)
+{
+    const Resource *const of[] = {a, b};
+    int rank[2] = {0};
+
+    for (size_t i = 0; i < 2; i++) {
+        _cleanup_json_ json_t *stop = of[i] ? host_stop_spec_new(of[i], w) : NULL;
+
+        if (of[i] && !host_was_sent(of[i], stop))
+            rank[i] = streq(json_str(of[i]->attrs, "state"), "healthy") ? 2 : 1;
+    }
+    if (!a || !b || rank[0] != rank[1])
+        return !b || (a && rank[0] > rank[1]) ? a : b;
+    /* Of healthy ones the newer; of others the one that was there before. */
+    return (a->generation > b->generation) == (rank[0] == 2) ? a : b;
+}
+
+int host_current(const World *w, const char *key)
+{
+    const Resource *best = NULL;
+
+    for (size_t i = 0; i < w->items.len; i++) {
+        const Resource *r = &w->items.items[i];
+
+        if (r->kind == RESOURCE_HOST && streq(r->key, key))
+            best = best ? better_host(best, r, w) : r;
+    }
+    return best ? best->generation : 0;
 }
 
 void host_spec_hash(const json_t *spec, char ret[static 17])

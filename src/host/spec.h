@@ -4,7 +4,17 @@
 
 /* `want`: a wanted HOST. Adds to its attrs: peers as addresses, "address" (its own), "media":
  * {container, username, user_domain, project_id, region, auth_url, object_url}, "volume_id".
- * NULL if something it needs is not there yet (a port without an address, no media user). */
+ * "scheduler" stays false while another host may still listen to that queue: scheduled jobs are
+ * pushed once for each listener. NULL if something it needs is not there yet (a port without an
+ * address, no media user). */
 json_t *host_spec_new(const Resource *want, const World *w);
+/* What a host is told before its server goes: to stop everything the careful way, in which Sidekiq
+ * finishes its jobs. {"server", "address", "roles": [], "stop": true}. `have`: a found HOST. */
+json_t *host_stop_spec_new(const Resource *have, const World *w);
+/* The generation that serves under a key: of those that were not told to stop the newest that is
+ * healthy, or else the oldest; else the oldest of all. 0: there is no such host. */
+int host_current(const World *w, const char *key);
+/* True if the newest bundle of a found HOST was made of this spec. */
+bool host_was_sent(const Resource *have, const json_t *spec);
 /* 16 hex digits of SHA-256 over its sorted text. */
 void host_spec_hash(const json_t *spec, char ret[static 17]);

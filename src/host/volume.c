@@ -109,13 +109,28 @@ static bool is_mounted(const char *folder)
     return stat(folder, &st) == 0 && stat(parent, &up) == 0 && st.st_dev != up.st_dev;
 }
 
+/* To the size that the device has by now; nothing happens if it fills it already. */
+static int grow(const char *device, const char *type, Err *err)
+{
+    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
+    int code;
+
+    if (!streq(type, "ext4"))
+        return 0;
+    int r = run_tool((const char *const[]){"resize2fs", device, NULL}, &out, &code, err);
+    if (r == 0 && code != 0)
+        r = err_set(err, ERR_IO, "cannot grow the file system on %s: %.*s", device,
+                    (int)strcspn(out.p, "\n"), out.p);
+    return r;
+}
+
 static int mount_device(const char *device, const char *folder, Err *err)
 {
     _cleanup_(buf_clear) Buf type = BUF_INIT(BUF_MAX_LINE);
 
-    if (is_mounted(folder))
-        return 0;
     int r = probe(device, &type, err);
+    if (r == 0 && is_mounted(folder))
+        return grow(device, type.p, err);
     if (r == 0 && type.len == 0) {
         r = format(device, err);
         buf_str(&type, "ext4");
@@ -127,7 +142,7 @@ static int mount_device(const char *device, const char *folder, Err *err)
     if (mount(device, folder, type.p, MS_NODEV | MS_NOSUID | MS_NOATIME, NULL) < 0)
         return err_set(err, errno == ENODEV || errno == EINVAL ? ERR_CONFLICT : ERR_IO,
                        "cannot mount the volume %s (%s) at %s: %m", device, type.p, folder);
-    return 0;
+    return grow(device, type.p, err);
 }
 
 int volume_folder(const char *root, const char *volume_id, char **ret, Err *err)

@@ -2,7 +2,8 @@
  *
  * Nova attaches it as /dev/disk/by-id/virtio-<first 20 characters of its id> (the serial that
  * libvirt's virtio disks carry). There it is a block device: it gets an ext4 file system if it is
- * blank, and only then, and is mounted. On a pocket server it is a link to a folder, used as it is.
+ * blank, and only then, is mounted, and grows to the size of the device each time it is asked for.
+ * On a pocket server it is a link to a folder, used as it is.
  */
 #pragma once
 #include "base/err.h"

@@ -41,6 +41,8 @@ int crypt_hash_file(CryptHash kind, const char *path, Buf *ret_hex, Err *err) _m
 void crypt_hmac(CryptHash kind, const Secret *key, Str data, Buf *ret_hex);
 /* 32 bytes derived from a master for one named use: HMAC-SHA256(master, label). */
 Secret *crypt_derive_new(const Secret *master, const char *label);
+/* True if a certificate in this PEM file was valid only before `now`. */
+bool crypt_cert_expired(const char *path, Msec now);
 bool crypt_equal(Str a, Str b); /* in constant time for equal lengths */
 
 /* Swift TempURL signature, hex (HMAC over "METHOD\nEXPIRES\nPATH"; for a prefix URL, PATH is

@@ -50,9 +50,10 @@ typedef struct HttpRequest {
                             ERR_CORRUPT */
     Msec timeout_ms;     /* whole request; 0: 60 s, and at least 1 byte in 30 s */
     const char *ca_file; /* PEM bundle to trust; NULL: the system's */
-    bool insecure;       /* trust any certificate (`verify: false` of clouds.yaml) */
-    const char *resolve; /* "host:port:address" for tests; or NULL */
-    bool last_word;      /* goes out after Ctrl-C as well: what cleans up (a lock's removal) */
+    const char *cert_file, *key_file; /* PEM, to show who we are; NULL: none */
+    bool insecure;                    /* trust any certificate (`verify: false` of clouds.yaml) */
+    const char *resolve;              /* "host:port:address" for tests; or NULL */
+    bool last_word; /* goes out after Ctrl-C as well: what cleans up (a lock's removal) */
 } HttpRequest;
 
 typedef struct HttpResponse {

@@ -1,4 +1,5 @@
 #include "io/http_call.h"
+#include "io/crypt.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -260,6 +261,10 @@ static void set_connection(Call *c, CURL *easy)
         tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
     SET(easy, CURLOPT_CAPATH, (char *)NULL);
     SET(easy, CURLOPT_CAINFO, q->ca_file ? q->ca_file : SYSTEM_CA);
+    if (q->cert_file)
+        SET(easy, CURLOPT_SSLCERT, q->cert_file);
+    if (q->key_file)
+        SET(easy, CURLOPT_SSLKEY, q->key_file);
     SET(easy, CURLOPT_SSL_VERIFYPEER, q->insecure ? 0L : 1L);
     SET(easy, CURLOPT_SSL_VERIFYHOST, q->insecure ? 0L : 2L);
     /* libcurl heeds http_proxy and no_proxy; a proxy never leads back to this machine. */
@@ -310,12 +315,39 @@ static const struct {
     {CURLE_PEER_FAILED_VERIFICATION, ERR_CONFIG,
      "if this cloud has a CA of its own, name its bundle as `cacert` in clouds.yaml"},
     {CURLE_SSL_CACERT_BADFILE, ERR_CONFIG, "check `cacert` in clouds.yaml"},
+    {CURLE_SSL_CERTPROBLEM, ERR_CONFIG, "check `cert` and `key` in clouds.yaml"},
     {CURLE_URL_MALFORMAT, ERR_CONFIG, NULL},
     {CURLE_UNSUPPORTED_PROTOCOL, ERR_CONFIG, NULL},
     {CURLE_WEIRD_SERVER_REPLY, ERR_CORRUPT, NULL},
     {CURLE_BAD_CONTENT_ENCODING, ERR_CORRUPT, NULL},
     {CURLE_OUT_OF_MEMORY, ERR_BUG, NULL},
 };
+
+/* OpenSSL's words for a certificate that was valid once, or will be (X509_V_ERR_...). */
+#define CERT_NOT_YET_VALID 9
+#define CERT_HAS_EXPIRED 10
+
+/* The one of the cloud, or the one that signed it and that this machine keeps? */
+static void hint_of_time(const Call *c, Err *err)
+{
+    const char *ca = c->request->ca_file;
+    char now[TIME_TEXT_MAX];
+    long verified = 0;
+
+    curl_easy_getinfo(c->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    if (verified != CERT_HAS_EXPIRED && verified != CERT_NOT_YET_VALID)
+        return;
+    if (verified == CERT_HAS_EXPIRED && ca && crypt_cert_expired(ca, time_now()))
+        err_hint(err,
+                 "the authority in %s (`cacert` in clouds.yaml) has expired: ask the cloud's "
+                 "provider for its new one",
+                 ca);
+    else
+        err_hint(err,
+                 "the cloud's provider has to renew it; or this machine's clock is wrong: it "
+                 "says %s",
+                 time_format(time_now(), false, now));
+}
 
 static void set_failure(Call *c, CURLcode code)
 {
@@ -332,6 +364,8 @@ static void set_failure(Call *c, CURLcode code)
         /* An answer in HTTP/0.9, that is, in no HTTP at all, has this code too. */
         bool answered = code == CURLE_UNSUPPORTED_PROTOCOL && c->response->sent;
         err_set(err, answered ? ERR_CORRUPT : failures[i].kind, "%s", words);
+        if (code == CURLE_PEER_FAILED_VERIFICATION)
+            hint_of_time(c, err);
         if (failures[i].hint)
             err_hint(err, "%s", failures[i].hint);
         return;

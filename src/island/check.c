@@ -100,6 +100,25 @@ static bool cidr_private(const IslandLoad *l, uint32_t base, int prefix)
     return false;
 }
 
+/* A network that is used has its own router, addresses and resolvers. */
+static int check_used_network(IslandLoad *l, Err *err)
+{
+    static const char *const own[] = {"cidr", "dns", "router"};
+    const Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "network");
+
+    if (!i->network.name[0] || !i->network.subnet[0]) {
+        (void)fail(l, n, err, "network.%s is missing", i->network.name[0] ? "subnet" : "name");
+        return err_hint(err, "a network that is there already needs both, name and subnet");
+    }
+    for (size_t k = 0; k < ARRAY_LEN(own); k++)
+        if (yaml_get(n, own[k]))
+            return fail(l, yaml_get(n, own[k]), err,
+                        "network.%s goes with a network of the island's own, not with network.name",
+                        own[k]);
+    return 0;
+}
+
 static int check_network(IslandLoad *l, Err *err)
 {
     Island *i = l->island;
@@ -108,6 +127,8 @@ static int check_network(IslandLoad *l, Err *err)
     uint32_t base;
     int prefix;
 
+    if (i->network.name[0] || i->network.subnet[0])
+        return check_used_network(l, err);
     if (!cidr_parse(i->network.cidr, &base, &prefix) || !cidr_private(l, base, prefix)) {
         (void)fail(l, n, err, "network.cidr is \"%s\"; it must be a private IPv4 network",
                    i->network.cidr);
@@ -257,6 +278,50 @@ static int check_queues(IslandLoad *l, Err *err)
     return 0;
 }
 
+/* Data goes from one tier to one other, and stays there. */
+static int check_move(IslandLoad *l, size_t at, const YamlNode *n, Err *err)
+{
+    const Island *i = l->island;
+    const IslandMove *m = &i->moved.items[at];
+    const Tier *to = island_tier(i, m->to), *from = island_tier(i, m->from);
+
+    if (streq(m->to, m->from))
+        return fail(l, n, err, "moved: from %s to itself", m->to);
+    if (!to) {
+        (void)fail(l, n, err, "moved names the tier \"%s\", which is not in servers", m->to);
+        return err_hint(err, "moved: {new tier: old tier}");
+    }
+    if (!to->volume_gb)
+        return fail(l, n, err, "moved: servers.%s has no volume", m->to);
+    if (from && from->volume_gb) {
+        (void)fail(l, n, err, "moved: servers.%s still has a volume of its own", m->from);
+        return err_hint(err, "take `volume` out of servers.%s: servers.%s has it now", m->from,
+                        m->to);
+    }
+    for (size_t o = 0; o < i->moved.len; o++) {
+        const IslandMove *other = &i->moved.items[o];
+
+        if (streq(other->to, m->from))
+            return fail(l, n, err,
+                        "moved: %s is old here and new elsewhere; apply one after the other",
+                        m->from);
+        if (o != at && streq(other->from, m->from))
+            return fail(l, n, err, "moved: the volumes of %s can't be those of %s and of %s",
+                        m->from, other->to, m->to);
+    }
+    return 0;
+}
+
+static int check_moved(IslandLoad *l, Err *err)
+{
+    const YamlNode *map = yaml_get(&l->yaml->root, "moved");
+    int r = 0;
+
+    for (size_t k = 0; r == 0 && k < l->island->moved.len; k++)
+        r = check_move(l, k, yaml_get(map, l->island->moved.items[k].to), err);
+    return r;
+}
+
 static int check_media(IslandLoad *l, Err *err)
 {
     static const char *const ours[] = {"boot", "mail", "vault"};
@@ -346,9 +411,9 @@ static int check_ssh_keys(IslandLoad *l, Err *err)
 
 int check_island(IslandLoad *l, Err *err)
 {
-    static int (*const checks[])(IslandLoad *, Err *) = {check_release, check_roles,   check_queues,
-                                                         check_network, check_edge,    check_media,
-                                                         check_env,     check_ssh_keys};
+    static int (*const checks[])(IslandLoad *, Err *) = {
+        check_release, check_roles, check_queues,   check_network, check_edge,
+        check_media,   check_env,   check_ssh_keys, check_moved};
     int r;
 
     for (size_t k = 0; k < l->island->n_tiers; k++) {

@@ -35,6 +35,11 @@ typedef struct IslandEnv {
     char *secret; /* its name there, or NULL */
 } IslandEnv;
 
+/* The volumes of tier `to` are those that tier `from` had. */
+typedef struct IslandMove {
+    char *to, *from;
+} IslandMove;
+
 typedef struct Island {
     char *path;   /* of the file, for messages */
     char *name;   /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
@@ -49,6 +54,8 @@ typedef struct Island {
         char *external; /* external network's name; "" the only one */
         char *cidr;     /* 10.77.0.0/24; 127.77.0.0/24 where cloud is a pocket */
         StrList dns;
+        char *router;        /* somebody else's, that is used; "": one of its own */
+        char *name, *subnet; /* the same, of a network; both or neither */
     } network;
     struct {
         int http, https; /* ports of the edge; 80, and 443 with a certificate. https 0: none */
@@ -62,8 +69,10 @@ typedef struct Island {
         char *isolation; /* required level: "project" (with a cloud of its own), "container" or
                             "none" (what is reached is only named) */
         char *role;      /* Keystone role of the upload user; "media" */
-        char *url;       /* public base ("https://media.reef.example"); "" Swift's own */
+        char *user, *user_id, *password_file; /* an upload user that is given; "" one of our own */
+        char *url; /* public base ("https://media.reef.example"); "" Swift's own */
     } media;
+    VEC(IslandMove) moved;
     VEC(IslandEnv) env;
     StrList ssh_keys; /* authorised for the servers' admin */
     json_t *places;   /* where each key stands: {"servers.web.flavor": "7:20"} */

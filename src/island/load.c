@@ -135,8 +135,10 @@ static void fill_in(Island *i)
         i->media.isolation = xstrdup(i->media.cloud ? "project" : "none");
     if (!i->network.cidr)
         i->network.cidr = xstrdup(island_is_pocket(i) ? "127.77.0.0/24" : "10.77.0.0/24");
-    char **texts[] = {&i->network.external, &i->edge.tls_certificate, &i->edge.tls_key,
-                      &i->media.cloud, &i->media.url};
+    char **texts[] = {
+        &i->network.external,     &i->network.router, &i->network.name,       &i->network.subnet,
+        &i->edge.tls_certificate, &i->edge.tls_key,   &i->media.cloud,        &i->media.url,
+        &i->media.user,           &i->media.user_id,  &i->media.password_file};
     for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
         if (!*texts[k])
             *texts[k] = xstrdup("");
@@ -207,12 +209,18 @@ void island_clear(Island *i)
                      i->release.tree,
                      i->network.external,
                      i->network.cidr,
+                     i->network.router,
+                     i->network.name,
+                     i->network.subnet,
                      i->edge.tls_certificate,
                      i->edge.tls_key,
                      i->media.cloud,
                      i->media.container,
                      i->media.isolation,
                      i->media.role,
+                     i->media.user,
+                     i->media.user_id,
+                     i->media.password_file,
                      i->media.url};
 
     for (size_t k = 0; k < ARRAY_LEN(texts); k++)
@@ -225,6 +233,11 @@ void island_clear(Island *i)
         free(i->env.items[k].secret);
     }
     vec_clear(&i->env);
+    for (size_t k = 0; k < i->moved.len; k++) {
+        free(i->moved.items[k].to);
+        free(i->moved.items[k].from);
+    }
+    vec_clear(&i->moved);
     strlist_clear(&i->network.dns);
     strlist_clear(&i->ssh_keys);
     json_decref(i->places);

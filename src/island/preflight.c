@@ -66,6 +66,38 @@ static int check_external(const Island *i, const json_t *facts, Err *err)
     return err_hint(err, "give one of: %s", all.p);
 }
 
+/* What the file names and only uses. */
+static int check_used(const Island *i, const json_t *facts, Err *err)
+{
+    const struct {
+        const char *name, *part, *path, *what;
+    } rows[] = {
+        {i->network.router, "routers", "network.router", "router"},
+        {i->network.name, "networks", "network.name", "network"},
+        {i->network.subnet, "subnets", "network.subnet", "subnet"},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(strlist_clear) StrList there = {0};
+
+        if (!rows[k].name[0])
+            continue;
+        names_of(facts, rows[k].part, &there);
+        if (!strlist_has(&there, rows[k].name))
+            return lacks(i, rows[k].path, rows[k].what, rows[k].name, &there, err);
+    }
+    if (!i->network.name[0])
+        return 0;
+    const char *network =
+        json_string_value(json_object_get(json_at(facts, "networks"), i->network.name));
+    const json_t *subnet = json_object_get(json_at(facts, "subnets"), i->network.subnet);
+    _cleanup_free_ char *place = island_place(i, "network.subnet");
+    if (streq(json_str(subnet, "network"), network))
+        return 0;
+    return err_set(err, ERR_PREFLIGHT, "%s: the subnet %s is not of the network %s", place,
+                   i->network.subnet, i->network.name);
+}
+
 int island_preflight(const Island *i, const json_t *facts, Err *err)
 {
     _cleanup_(strlist_clear) StrList flavors = {0}, images = {0}, types = {0};
@@ -89,5 +121,6 @@ int island_preflight(const Island *i, const json_t *facts, Err *err)
             return lacks(i, path, "volume type", t->volume_type, &types, err);
         }
     }
-    return check_external(i, facts, err);
+    int r = check_external(i, facts, err);
+    return r < 0 ? r : check_used(i, facts, err);
 }

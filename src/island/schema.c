@@ -315,6 +315,14 @@ static int read_env(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err 
     return 0;
 }
 
+static int read_moved(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !name_ok(n->text, 16, false))
+        return wrong(l, row, n, err);
+    vec_push(&l->island->moved, (IslandMove){.to = xstrdup(n->key), .from = xstrdup(n->text)});
+    return 0;
+}
+
 /* A key that has its place in the file, but nothing behind it yet. */
 static int read_later(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
@@ -353,7 +361,8 @@ const IslandRow island_rows[] = {
      "A source tree that is on the servers' image already.", read_text, AT(release.tree)},
     {"release.canary", "true", "", "true", "The small stand-in that comes with atoll, for a trial.",
      read_canary},
-    {"network", "a map", "{}", "external, cidr, dns", "The island's own network.", read_section},
+    {"network", "a map", "{}", "external, cidr, dns, router, name, subnet",
+     "The island's network: its own, unless `name` and `subnet` say otherwise.", read_section},
     {"network.external", "a network's name", "", "as `openstack network list --external` shows it",
      "Where the router and the public address are; needed where there are several.", read_text,
      AT(network.external)},
@@ -362,6 +371,17 @@ const IslandRow island_rows[] = {
      read_text, AT(network.cidr)},
     {"network.dns", "a list of addresses", "", "IP addresses",
      "Resolvers for the servers; without it the cloud's own.", read_list, AT(network.dns)},
+    {"network.router", "a router's name", "", "as `openstack router list` shows it",
+     "A router that is there already, where a project may have only one: it is used, and never "
+     "changed or deleted. Without it the island has its own.",
+     read_text, AT(network.router)},
+    {"network.name", "a network's name", "", "as `openstack network list` shows it",
+     "A network that is there already: servers get ports on it, and it is never changed or "
+     "deleted. It reaches the external network by a router of its own.",
+     read_text, AT(network.name)},
+    {"network.subnet", "a subnet's name", "", "as `openstack subnet list` shows it",
+     "The subnet of network.name that servers get their addresses from.", read_text,
+     AT(network.subnet)},
     {"servers", "a map", NULL, "tiers by name", "Tiers of servers, each with its roles.",
      read_section},
     {"servers.*", "a map", NULL, "flavor, roles, count, processes, threads, queues, volume",
@@ -387,12 +407,19 @@ const IslandRow island_rows[] = {
     {"servers.*.volume", "a map", "", "size, type", "A disk that outlives the server.",
      read_section},
     {"servers.*.volume.size", "a size with its unit", NULL, "whole GB, such as 50GB",
-     "Size of the volume. It can't be changed yet.", read_size, TIER(volume_gb), 1, 100000},
+     "Size of the volume. It can grow, also while in use; it never shrinks.", read_size,
+     TIER(volume_gb), 1, 100000},
     {"servers.*.volume.type", "a volume type's name", "",
      "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
      read_text, TIER(volume_type)},
     {"servers.*.scale", "a map", "", "give the tier a fixed `count` until it is", "Not built yet.",
      read_later},
+    {"moved", "a map", "", "tier: the tier that had its volumes",
+     "Tiers whose volumes another tier had, so that data goes on under a new name; take it out "
+     "once it is applied.",
+     read_section},
+    {"moved.*", "a tier's name", "", "a tier that is no longer in the file, or has no volume now",
+     "moved: {db: web} makes volume web.0 that of db.0, web.1 that of db.1.", read_moved},
     {"edge", "a map", "{}", "http, https, tls", "How the world reaches the island.", read_section},
     {"edge.http", "a port", "80", "1 to 65535", "Plain HTTP.", read_count, AT(edge.http), 1, 65535},
     {"edge.https", "a port", "<443 with edge.tls, else 0>", "0 (none) to 65535",
@@ -402,7 +429,7 @@ const IslandRow island_rows[] = {
      "Certificate and chain, PEM.", read_text, AT(edge.tls_certificate)},
     {"edge.tls.key", "a file", NULL, "a path on the edge server", "Its private key, PEM.",
      read_text, AT(edge.tls_key)},
-    {"media", "a map", "{}", "container, cloud, isolation, role, url",
+    {"media", "a map", "{}", "container, cloud, isolation, role, url, user",
      "Where uploads are kept: a Swift container.", read_section},
     {"media.container", "a container's name", "<NAME-media>", "a-z, 0-9, dots and dashes",
      "The container; it is made if it is not there.", read_text, AT(media.container)},
@@ -417,6 +444,18 @@ const IslandRow island_rows[] = {
      "Role of the upload user on the media project.", read_text, AT(media.role)},
     {"media.url", "an address", "", "https://... without a slash at its end",
      "Public address of the media, if not Swift's own.", read_text, AT(media.url)},
+    {"media.user", "a map", "", "name, id, password_file",
+     "An upload user that somebody has made for you, where your login may not manage users: it is "
+     "used, and never listed, changed or deleted.",
+     read_section},
+    {"media.user.name", "a user's name", NULL, "in the domain of the login to the media project",
+     "Its name.", read_text, AT(media.user)},
+    {"media.user.id", "a user's id", NULL,
+     "as `openstack user show` or the provider's portal has it",
+     "Its id, for the container's write ACL.", read_text, AT(media.user_id)},
+    {"media.user.password_file", "a file", NULL, "a path on the machine that runs atoll",
+     "Its first line is the password; read by each apply, and kept in no vault.", read_text,
+     AT(media.password_file)},
     {"env", "a map", "", "NAME: value, NAME: {secret: name}",
      "Further variables of Mastodon's environment.", read_section},
     {"env.*", "a value, or {secret: name}", "",

@@ -53,19 +53,43 @@ static json_t *list_new(const StrList *l)
     return a;
 }
 
-static void want_network(const Island *i, const json_t *facts, ResourceVec *ret)
+/* The id of something that is there already and is only used; its name where the cloud does not
+ * have it. */
+static const char *foreign_id(const json_t *facts, const char *part, const char *name)
 {
-    _cleanup_free_ char *first = gateway(i), *edge = island_first_server(i, ROLE_EDGE);
-    const char *external = external_id(i, facts);
+    const json_t *found = json_object_get(json_at(facts, part), name);
+    const char *id = json_is_object(found) ? json_str(found, "id") : json_string_value(found);
+
+    return id ? id : name;
+}
+
+static void want_own_network(const Island *i, const json_t *facts, ResourceVec *ret)
+{
+    _cleanup_free_ char *first = gateway(i);
+    bool foreign = i->network.router[0] != '\0';
 
     add(ret, i, RESOURCE_NETWORK, "main", json_object());
     add(ret, i, RESOURCE_SUBNET, "main",
         json_make_new("{s:s, s:s, s:s, s:o, s:b}", "network", "main", "cidr", i->network.cidr,
                       "gateway", first, "dns", list_new(&i->network.dns), "dhcp", 1));
-    add(ret, i, RESOURCE_ROUTER, "main", json_make_new("{s:s}", "external", external));
+    if (!foreign)
+        add(ret, i, RESOURCE_ROUTER, "main",
+            json_make_new("{s:s}", "external", external_id(i, facts)));
     add(ret, i, RESOURCE_INTERFACE, "main",
         json_make_new("{s:s, s:s, s:s, s:s}", "network", "main", "subnet", "main", "address", first,
-                      "router", "main"));
+                      "router",
+                      foreign ? foreign_id(facts, "routers", i->network.router) : "main"));
+    if (foreign)
+        json_object_set_new(vec_last(ret)->attrs, "foreign", json_true());
+}
+
+static void want_network(const Island *i, const json_t *facts, ResourceVec *ret)
+{
+    _cleanup_free_ char *edge = island_first_server(i, ROLE_EDGE);
+    const char *external = external_id(i, facts);
+
+    if (!i->network.name[0])
+        want_own_network(i, facts, ret);
     if (edge)
         add(ret, i, RESOURCE_FLOATING_IP, "main",
             json_make_new("{s:s, s:s}", "external", external, "port", edge));
@@ -205,21 +229,56 @@ static json_t *host_new(const Island *i, const Tier *t, const char *key)
                           streq(plan, key), "listen", listen_new(i, t), "peers", peers_new(i, t),
                           "volume", t->volume_gb ? json_string(key) : json_null(), "ssh_keys",
                           list_new(&i->ssh_keys));
+    if (t->volume_gb)
+        json_object_set_new(attrs, "volume_gb", json_integer(t->volume_gb));
     add_env(i, t, attrs);
     return attrs;
 }
 
-static void want_server(const Island *i, const Tier *t, int number, ResourceVec *ret)
+/* "web.0" for db.0 where the file says `moved: {db: web}`; to be freed, or NULL. */
+static char *moved_from(const Island *i, const Tier *t, int number)
+{
+    for (size_t k = 0; k < i->moved.len; k++)
+        if (streq(i->moved.items[k].to, t->name))
+            return xasprintf("%s.%d", i->moved.items[k].from, number);
+    return NULL;
+}
+
+static void want_volume(const Island *i, const Tier *t, int number, const char *key,
+                        ResourceVec *ret)
+{
+    _cleanup_free_ char *moved = moved_from(i, t, number);
+
+    add(ret, i, RESOURCE_VOLUME, key,
+        json_make_new("{s:i, s:s}", "size_gb", t->volume_gb, "type", t->volume_type));
+    if (moved)
+        json_object_set_new(vec_last(ret)->attrs, "moved", json_string(moved));
+}
+
+static void want_port(const Island *i, const json_t *facts, const Tier *t, const char *key,
+                      ResourceVec *ret)
+{
+    bool foreign = i->network.name[0] != '\0';
+
+    add(ret, i, RESOURCE_PORT, key,
+        json_make_new("{s:s, s:s, s:[s]}", "network",
+                      foreign ? foreign_id(facts, "networks", i->network.name) : "main", "subnet",
+                      foreign ? foreign_id(facts, "subnets", i->network.subnet) : "main", "groups",
+                      t->name));
+    if (foreign)
+        json_object_set_new(vec_last(ret)->attrs, "foreign", json_true());
+}
+
+static void want_server(const Island *i, const json_t *facts, const Tier *t, int number,
+                        ResourceVec *ret)
 {
     _cleanup_free_ char *key = xasprintf("%s.%d", t->name, number);
     json_t *volumes = json_array();
 
-    add(ret, i, RESOURCE_PORT, key,
-        json_make_new("{s:s, s:s, s:[s]}", "network", "main", "subnet", "main", "groups", t->name));
+    want_port(i, facts, t, key, ret);
     if (t->volume_gb) {
         json_array_append_new(volumes, json_string(key));
-        add(ret, i, RESOURCE_VOLUME, key,
-            json_make_new("{s:i, s:s}", "size_gb", t->volume_gb, "type", t->volume_type));
+        want_volume(i, t, number, key, ret);
     }
     add(ret, i, RESOURCE_SERVER, key,
         json_make_new("{s:s, s:s, s:[s], s:o, s:s}", "flavor", t->flavor, "image", i->image,
@@ -252,7 +311,10 @@ static void want_objects(const Island *i, ResourceVec *ret)
 {
     _cleanup_free_ char *origin = xasprintf("https://%s", i->domain);
 
-    add(ret, i, RESOURCE_USER, "media", json_make_new("{s:[s]}", "roles", i->media.role));
+    /* The roles of one that is given are its maker's. */
+    add(ret, i, RESOURCE_USER, "media",
+        i->media.user_id[0] ? json_make_new("{s:[]}", "roles")
+                            : json_make_new("{s:[s]}", "roles", i->media.role));
     vec_last(ret)->cloud = CLOUD_OF_MEDIA;
     want_container(i, "boot", container_new(false, true), ret);
     want_container(i, "mail", container_new(false, true), ret);
@@ -277,7 +339,7 @@ void island_want(const Island *i, const json_t *facts, ResourceVec *ret)
     want_objects(i, ret);
     for (size_t k = 0; k < i->n_tiers; k++) {
         for (int n = 0; n < i->tiers[k].count; n++)
-            want_server(i, &i->tiers[k], n, ret);
+            want_server(i, facts, &i->tiers[k], n, ret);
     }
 }
 

@@ -5,6 +5,10 @@
  * server's port), volumes by server (`db.0`), containers `boot`, `mail`, `vault`, `media`, user
  * `media`, hosts as their servers (`web.0`).
  *
+ * Where the file names a router or a network that is there already, there is no such want: the
+ * interface (its router) or the ports (network and subnet) hold the id and {"foreign": true}. A
+ * volume that another tier had has {"moved": "web.0"}, its old key.
+ *
  * A wanted HOST's attrs are all that its bundle holds that is no secret, with other resources named
  * by key: {"island", "domain", "server", "roles": [..], "processes": {role: n}, "threads":
  * {role: n}, "queues": [..], "release": {"kind", "image", "version", "tree"}, "prepare": true on
@@ -12,15 +16,17 @@
  * process takes the scheduler queue, "listen": {"http", "https", "certificate", "key"}, "peers":
  * {"postgres": [port keys], "redis": [..], "web": [..], "stream": [..]} (those its roles connect
  * to), "media": {"container", "user": "media", "url"} where web or worker runs, "volume": "db.0" or
- * null, "env": {name: value}, "env_secrets": {name: secret} (where web, stream or worker runs),
- * "ssh_keys": [..]}. host/spec.h resolves the keys.
+ * null, "volume_gb" where there is one (a host grows its file system when told so), "env": {name:
+ * value}, "env_secrets": {name: secret} (where web, stream or worker runs), "ssh_keys": [..]}.
+ * host/spec.h resolves the keys.
  */
 #pragma once
 #include "cloud/resource.h"
 #include "island/island.h"
 
-/* `facts`: of the world (external networks' ids); may lack what the cloud does not have: then the
- * want holds the name, and island_preflight says so. Appends to *ret (wanted Resources). */
+/* `facts`: of the world (ids of external networks and of what is only used); may lack what the
+ * cloud does not have: then the want holds the name, and island_preflight says so. Appends to *ret
+ * (wanted Resources). */
 void island_want(const Island *i, const json_t *facts, ResourceVec *ret);
 /* What the cloud lacks: flavor, image, volume type, external network. ERR_PREFLIGHT with the island
  * file's place, the nearest right spelling and what there is. */

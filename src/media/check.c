@@ -306,8 +306,21 @@ static void check_elsewhere(Run *r)
                            "spare role, and the container's write ACL"));
 }
 
+/* May there be servers in the user's project at all? Nova says so to whoever has a role on it. */
+static bool no_servers_allowed(Run *r)
+{
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_json_ json_t *limits = NULL;
+    if (cloud_get(r->user, CLOUD_COMPUTE, "/limits", &limits, &err) < 0)
+        return false;
+    const json_t *absolute = json_at(json_at(limits, "limits"), "absolute");
+    return json_int(absolute, "maxTotalInstances", -1) == 0;
+}
+
 /* A valid request with an unknown flavor: 403 where servers may not be created, 400 where they may
- * (openstack.md; a DELETE of a random id proves nothing). */
+ * (openstack.md; a DELETE of a random id proves nothing). Policies before 2023.1, and later ones
+ * that keep the old defaults, let every role of a project create servers: then a quota of none is
+ * as good, and is looked at by Nova only after the flavor. */
 static void check_compute(Run *r)
 {
     _cleanup_(err_clear) Err err = {0};
@@ -320,20 +333,27 @@ static void check_compute(Run *r)
                                  "flavorRef", "00000000-0000-0000-0000-000000000000", "imageRef",
                                  "00000000-0000-0000-0000-000000000000", "networks", "none");
     int status = quick_status(r->user, CLOUD_COMPUTE, "POST", "/servers", body, NULL);
-    r->may_compute = status != 403 && status != 401;
-    if (status == 0 || status >= 500) {
+    bool let_through = status != 403 && status != 401;
+    bool no_quota = let_through && no_servers_allowed(r);
+    r->may_compute = let_through && !no_quota;
+    if (!no_quota && (status == 0 || status >= 500)) {
         line(r, "servers", MEDIA_FAILED,
              xasprintf("POST /servers gave no useful answer (%d)", status),
              xstrdup("whether the user may create servers is not known: try again"));
         return;
     }
+    if (no_quota) {
+        line(r, "servers", MEDIA_OK, xstrdup("its project has a quota of 0 servers"), NULL);
+        return;
+    }
     line(r, "servers", r->may_compute ? MEDIA_FAILED : MEDIA_OK,
          xasprintf("POST /servers with an unknown flavor %d%s", status,
                    r->may_compute ? ": it may create servers" : ""),
-         r->may_compute ? xstrdup("take the user's role away (member may create servers; on clouds "
-                                  "before 2023.1 every role may: give media a project of its own, "
-                                  "with no quota for servers)")
-                        : NULL);
+         r->may_compute
+             ? xstrdup("take the user's role away (member may create servers; with policies from "
+                       "before 2023.1 every role may), or give media a project of its own with a "
+                       "quota of 0 servers (`openstack quota set --instances 0 PROJECT`)")
+             : NULL);
 }
 
 static MediaLevel level_of(const Run *r)

@@ -154,7 +154,7 @@ static unsigned waited_for(Run *r, const Next *next)
 
         watch->seen = true;
         watch->over = mono - watch->since >= limit;
-        if (watch->over)
+        if (watch->over || (r->c->no_wait && w->kind == RESOURCE_HOST))
             continue;
         mask |= KIND_BIT(w->kind);
         run_event(r, (ApplyEvent){.what = APPLY_WAIT,

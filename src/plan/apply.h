@@ -8,6 +8,7 @@
 #include "cloud/kinds.h"
 #include "host/vault.h"
 #include "island/island.h"
+#include "plan/ask.h"
 #include "plan/plan.h"
 
 typedef struct ApplyEvent {
@@ -38,6 +39,8 @@ typedef struct ApplyContext {
     const char *holder; /* who holds the lease: "jo@laptop" */
     Msec lease_wait_ms; /* how long to wait for another holder; 0: not at all */
     Msec timeout_ms;    /* for one wait; 0: 10 min */
+    bool no_wait; /* leave when only hosts are waited for: they come up by themselves, and another
+                     run sends them their settings */
     const volatile sig_atomic_t *stop;
     void (*event)(void *user, const ApplyEvent *e);
     void *user;
@@ -47,8 +50,10 @@ typedef struct ApplyContext {
  * asked anew. *ret is dropped first. */
 int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fresh, Msec now,
                World *ret, Err *err) _must_check_;
-/* The wanted side of an island: island_want in a Goal. */
-void apply_goal(const Island *i, const World *w, bool destroy, bool data, Goal *ret);
+/* The wanted side of an island, island_want in a Goal, with what the command line asks. Errors: as
+ * goal_ask. *ret is the caller's to clear also then. */
+int apply_goal(const Island *i, const World *w, const GoalAsk *ask, Goal *ret,
+               Err *err) _must_check_;
 /* Performs. `w` is the world the plan was made of, and is the last one seen afterwards. Also with
  * an empty plan the lease is taken and dropped: what a run that died left of it goes.
  * ERR_PARTIAL when it ended early but safe to rerun (if not one step was done, the kind of the

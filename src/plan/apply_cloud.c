@@ -40,6 +40,8 @@ static bool needs_secret(const Goal *g, const Step *s)
 
     if (s->verb == KIND_SEND)
         return true;
+    if (s->verb == KIND_REBUILD)
+        return true;
     if (s->verb == KIND_CREATE && (s->kind == RESOURCE_USER || s->kind == RESOURCE_SERVER))
         return true;
     return (s->verb == KIND_CREATE || s->verb == KIND_CHANGE) && s->kind == RESOURCE_CONTAINER &&
@@ -116,12 +118,37 @@ static bool removes(KindVerb verb)
     return verb == KIND_DELETE || verb == KIND_EMPTY || verb == KIND_DETACH;
 }
 
+/* A renamed one is wanted by its new key. */
+static const char *wanted_key(const Step *s)
+{
+    return s->verb == KIND_RENAME ? s->detail : s->key;
+}
+
+/* Of two generations of a port, the address goes to the one that serves. */
+static void serving_port(const World *w, const Step *s, Resource *want)
+{
+    const char *key = json_str_or(want->attrs, "port", "");
+    const Resource *port = s->kind == RESOURCE_FLOATING_IP && s->verb == KIND_ATTACH
+                               ? world_find(w, RESOURCE_PORT, key, host_current(w, key))
+                               : NULL;
+
+    if (port && port->id)
+        json_object_set_new(want->attrs, "port", json_string(port->id));
+}
+
 static int build(Driver *d, const Goal *g, const World *w, const Step *s, Secrets *secrets,
                  Call *ret, Err *err)
 {
-    const Resource *want = removes(s->verb) ? NULL : goal_find(g, s->kind, s->key);
+    const Resource *want = removes(s->verb) ? NULL : goal_find(g, s->kind, wanted_key(s));
     const Resource *have = s->verb == KIND_CREATE ? NULL : plan_target(w, s);
+    _cleanup_(resource_clear) Resource own = {0};
     int r;
+
+    if (want) {
+        own = want_at_new(want, s->generation);
+        serving_port(w, s, &own);
+        want = &own;
+    }
 
     if (removes(s->verb) && (!have || !is_ours(d, have)))
         return err_set(err, ERR_AMBIGUOUS, "%s is not certainly the island's: it is left alone",
@@ -168,9 +195,8 @@ static void read_answer(Driver *d, const World *w, Call *call, Doing *doing)
 
 static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err *err)
 {
-    const Resource *want = goal_find(g, RESOURCE_HOST, s->key);
     const Resource *have = plan_target(w, s);
-    _cleanup_json_ json_t *spec = want && have ? host_spec_new(want, w) : NULL;
+    _cleanup_json_ json_t *spec = have ? plan_sent_spec_new(g, w, have, s) : NULL;
 
     if (!spec)
         return err_set(err, ERR_BUG, "its settings can't be told yet");

@@ -38,6 +38,8 @@ typedef struct ApplyDriver {
 
 /* The found resource that a step is about: by id where it names one; NULL if it is not there. */
 Resource *plan_target(const World *w, const Step *s);
+/* What a KIND_SEND tells a host; NULL if it can't be told yet. */
+json_t *plan_sent_spec_new(const Goal *g, const World *w, const Resource *host, const Step *s);
 /* Lists kinds (bits, HOST too) anew into *w. */
 int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w,
                      Err *err) _must_check_;

@@ -31,6 +31,9 @@ static void stuck_problems(Run *r, const Next *next, Problems *p)
     }
     for (size_t i = 0; i < next->waits.len; i++) {
         const Wait *w = &next->waits.items[i];
+
+        if (r->c->no_wait && w->kind == RESOURCE_HOST)
+            continue;
         Msec for_ms = r->o->mono(r->d) - run_watch(r, w)->since;
         _cleanup_free_ char *why = xasprintf("still %s after %s", w->what, time_span(for_ms, span));
 

@@ -51,7 +51,7 @@ unsigned run_touched(const Step *s)
 {
     unsigned mask = KIND_BIT(s->kind);
 
-    if (s->kind == RESOURCE_SERVER && s->verb == KIND_DELETE)
+    if (s->kind == RESOURCE_SERVER && s->verb != KIND_CREATE)
         mask |= KIND_BIT(RESOURCE_PORT) | KIND_BIT(RESOURCE_VOLUME) | KIND_BIT(RESOURCE_HOST);
     return mask;
 }

@@ -1,5 +1,6 @@
 /* What the kinds' rows share. */
 #include "plan/kind.h"
+#include "host/spec.h"
 
 const PlanKind *plan_kind(ResourceKind kind)
 {
@@ -23,7 +24,7 @@ const PlanKind *plan_kind(ResourceKind kind)
     return rows[kind];
 }
 
-const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key)
+const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, int generation)
 {
     const Resource *found = NULL;
 
@@ -31,18 +32,29 @@ const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key)
         const Resource *r = &t->w->items.items[i];
 
         if (r->kind == kind && !t->skip[i] && streq(r->key, key) &&
+            (!generation || r->generation == generation) &&
             (!found || r->generation > found->generation))
             found = r;
     }
     return found;
 }
 
-const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key)
+const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key)
 {
-    const Resource *r = turn_find(t, kind, key);
+    return turn_find_at(t, kind, key, 0);
+}
+
+const Resource *turn_ready_at(const Turn *t, ResourceKind kind, const char *key, int generation)
+{
+    const Resource *r = turn_find_at(t, kind, key, generation);
     const PlanKind *row = plan_kind(kind);
 
     return r && (!row->state || row->state(r).is == STATE_READY) ? r : NULL;
+}
+
+const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key)
+{
+    return turn_ready_at(t, kind, key, 0);
 }
 
 const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key)
@@ -54,15 +66,108 @@ const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key)
     return NULL;
 }
 
+/* Generations: a server, its port and its host come and go together. */
+
+static bool has_generations(ResourceKind kind)
+{
+    return kind == RESOURCE_SERVER || kind == RESOURCE_PORT || kind == RESOURCE_HOST;
+}
+
+bool is_marked(const Resource *server)
+{
+    return json_str_or(json_object_get(server->attrs, "metadata"), PLAN_MARK, "")[0] != '\0';
+}
+
+static bool has_volumes(const Goal *g, const char *key)
+{
+    const Resource *server = goal_find(g, RESOURCE_SERVER, key);
+
+    return server && json_array_size(json_object_get(server->attrs, "volumes")) > 0;
+}
+
+/* The generation that is to be there. */
+static int generation_of(const Turn *t, const char *key)
+{
+    const Resource *server = turn_find(t, RESOURCE_SERVER, key);
+    const Resource *port = turn_find(t, RESOURCE_PORT, key);
+    int generation = MAX(port ? port->generation : 1, server ? server->generation : 1);
+
+    /* One that is about to be gone needs nothing beside it. */
+    if (server && server->generation == generation && is_marked(server) &&
+        plan_server.state(server).is != STATE_LEAVING && !has_volumes(t->g, key))
+        generation++;
+    return generation;
+}
+
+Resource want_at_new(const Resource *want, int generation)
+{
+    Resource r = resource_copy(want);
+
+    r.generation = generation;
+    if (generation > 1) {
+        free(r.name);
+        r.name = xasprintf("%s-g%d", want->name, generation);
+    }
+    return r;
+}
+
+const Resource *turn_want(Turn *t, const Resource *want)
+{
+    int generation = has_generations(want->kind) ? generation_of(t, want->key) : 1;
+
+    if (generation == want->generation)
+        return want;
+    for (size_t i = 0; i < t->wanted.len; i++) {
+        Resource *r = t->wanted.items[i];
+
+        if (r->kind == want->kind && r->generation == generation && streq(r->key, want->key))
+            return r;
+    }
+    Resource *r = NEW(Resource);
+    *r = want_at_new(want, generation);
+    vec_push(&t->wanted, r); /* NOLINT(bugprone-sizeof-expression): pointers are meant */
+    return r;
+}
+
+/* An older generation stays until the newer one serves; a server with volumes goes first, since
+ * they can only be at one. */
+static bool generation_wanted(const Turn *t, const Resource *have)
+{
+    const Resource *newest = turn_find(t, have->kind, have->key);
+    const Resource *server = turn_find_at(t, RESOURCE_SERVER, have->key, have->generation);
+    bool older = newest && newest->generation > have->generation;
+
+    if (have->kind == RESOURCE_PORT)
+        return !older || (server && host_current(t->w, have->key) <= have->generation);
+    if (!older)
+        return !server || !is_marked(server) || !has_volumes(t->g, have->key);
+    return host_current(t->w, have->key) <= have->generation;
+}
+
 bool turn_wanted(const Turn *t, const Resource *have)
 {
     const Resource *newest;
 
     if (t->g->destroy || !goal_find(t->g, have->kind, have->key))
         return false;
-    /* An older generation stays until the newer one can stand alone. */
+    if (has_generations(have->kind))
+        return generation_wanted(t, have);
     newest = turn_ready(t, have->kind, have->key);
     return !newest || newest->generation <= have->generation;
+}
+
+const char *linked_id(const Resource *r, const char *attr)
+{
+    if (!json_str_or(r->attrs, attr, "")[0])
+        return "";
+    return json_str_or(json_object_get(r->attrs, "ids"), attr, "");
+}
+
+bool same_tier(const char *a, const char *b)
+{
+    size_t n = strcspn(a, ".");
+
+    return n == strcspn(b, ".") && strncmp(a, b, n) == 0;
 }
 
 const Resource *turn_any(const Turn *t, ResourceKind kind,
@@ -114,13 +219,14 @@ void turn_wait(Turn *t, const Resource *of, const State *s)
 
     if (deadline && t->now >= deadline) {
         bool server = of->kind == RESOURCE_SERVER || of->kind == RESOURCE_HOST;
+        _cleanup_free_ char *instead =
+            server
+                ? xasprintf("`atoll apply --replace %s` has it made anew (volumes stay)", of->key)
+                : xasprintf("delete %s %s in the cloud and apply again to have it made anew",
+                            resource_row(of->kind)->word, of->name ? of->name : of->key);
 
         turn_stuck(t, of, of->kind == RESOURCE_HOST ? ERR_HEALTH : ERR_PARTIAL,
-                   "still %s after %s; delete %s %s in the cloud and apply again to have it made "
-                   "anew%s",
-                   s->what, time_span(t->now - s->since, span),
-                   server ? "server" : resource_row(of->kind)->word, of->name ? of->name : of->key,
-                   server ? " (volumes stay)" : "");
+                   "still %s after %s; %s", s->what, time_span(t->now - s->since, span), instead);
         return;
     }
     vec_push(&t->next->waits, (Wait){.kind = of->kind,

@@ -13,8 +13,9 @@ typedef struct Turn {
     const World *w;
     Msec now;
     Next *next;
-    bool *skip;          /* of each item of w: a younger duplicate, which counts for nothing */
-    const char *blocked; /* why something wanted is not made: the last reason, for a dead end */
+    bool *skip;             /* of each item of w: a younger duplicate, which counts for nothing */
+    VEC(Resource *) wanted; /* copies of g->want in a later generation (turn_want) */
+    const char *blocked;    /* why something wanted is not made: the last reason, for a dead end */
     char *blocked_key;
     ResourceKind blocked_kind;
 } Turn;
@@ -50,9 +51,33 @@ extern const PlanKind plan_network, plan_subnet, plan_router, plan_interface, pl
 
 /* What was found, the oldest of duplicates and of the highest generation; NULL if not there. */
 const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key);
-/* The same, only if it is usable. */
+/* The same, of one generation. */
+const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, int generation);
+/* The same as turn_find, only if it is usable. */
 const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key);
+const Resource *turn_ready_at(const Turn *t, ResourceKind kind, const char *key, int generation);
 const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key);
+/* `want` in another generation: its name has it, too. */
+Resource want_at_new(const Resource *want, int generation);
+/* What is wanted, in the generation that is to be there: a server without volumes is replaced by
+ * one that stands beside it, with a port and a host of its own. Valid for this turn. */
+const Resource *turn_want(Turn *t, const Resource *want);
+/* A server that carries PLAN_MARK. */
+bool is_marked(const Resource *server);
+/* The host that is to run there is there, was told what it is to be, and is at it. */
+bool turn_told(const Turn *t, const Resource *want);
+/* All hosts but `except` (a found SERVER, or NULL) are. */
+bool turn_all_told(const Turn *t, const Resource *except);
+/* How long a server is away while it is made anew: by what its first boot took; for people. */
+int turn_boot_s(const Turn *t, const char *key);
+/* Tells the host to stop its services, and waits until it has: true until then. */
+bool host_stop(Turn *t, const Resource *server);
+/* Of what its roles keep on its root disk while they have no volume; to be freed, or NULL. */
+char *root_disk_loss_new(const Turn *t, const Resource *server);
+/* The id that `attr` had before it became a key. */
+const char *linked_id(const Resource *r, const char *attr);
+/* The tier of "web.0" is that of "web.1"? */
+bool same_tier(const char *a, const char *b);
 /* True if it is to stay: wanted, and not replaced by a later generation. */
 bool turn_wanted(const Turn *t, const Resource *have);
 /* Calls with each found resource of a kind that counts; stops at the first true. */

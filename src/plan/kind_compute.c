@@ -1,7 +1,9 @@
 /* Server groups, volumes, servers. States: iac.md 2.5. */
+#include "host/mail.h"
 #include "plan/kind.h"
 
 #define BUILD_LIMIT (30 * MINUTE)
+#define RESIZE_LIMIT (15 * MINUTE)
 
 /* Server group. */
 
@@ -50,15 +52,26 @@ static State volume_state(const Resource *have)
         return (State){STATE_LEAVING, "being deleted"};
     if (streq(s, "creating") || streq(s, "downloading"))
         return (State){STATE_WAIT, "being created", have->created_at, BUILD_LIMIT};
-    return (State){STATE_WAIT, "changing (attaching, detaching or extending)"};
+    return (State){STATE_WAIT, "changing (attaching, detaching, extending or retyping)"};
 }
 
 static void volume_differ(Turn *t, const Resource *want, const Resource *have)
 {
-    if (!turn_same(t, want, have, "size_gb", "put the old size back in the island file"))
-        return;
-    if (json_str_or(want->attrs, "type", "")[0])
-        (void)turn_same(t, want, have, "type", "put the old type back in the island file");
+    json_int_t wanted = json_int(want->attrs, "size_gb", 0),
+               is = json_int(have->attrs, "size_gb", 0);
+    const char *type = json_str_or(want->attrs, "type", ""),
+               *now = json_str_or(have->attrs, "type", "");
+
+    if (wanted > is)
+        turn_step(t, KIND_EXTEND, have, NULL, "%lld GB, to be %lld GB; it stays in use",
+                  (long long)is, (long long)wanted);
+    else if (wanted < is)
+        turn_stuck(t, have, ERR_PARTIAL,
+                   "it has %lld GB, the island file says %lld, and volumes only grow: put the old "
+                   "size back in the island file",
+                   (long long)is, (long long)wanted);
+    else if (type[0] && !streq(type, now))
+        turn_step(t, KIND_RETYPE, have, NULL, "type %s, to be %s", now[0] ? now : "none", type);
 }
 
 static bool volume_leave(Turn *t, const Resource *have)
@@ -104,7 +117,7 @@ static const char *server_blocked(const Turn *t, const Resource *want)
     size_t i;
 
     json_array_foreach (json_object_get(want->attrs, "ports"), i, v) {
-        if (!turn_ready(t, RESOURCE_PORT, json_string_value(v)))
+        if (!turn_ready_at(t, RESOURCE_PORT, json_string_value(v), want->generation))
             return "its port is not there";
     }
     json_array_foreach (json_object_get(want->attrs, "volumes"), i, v) {
@@ -134,7 +147,7 @@ static State server_state(const Resource *have)
 
     if (streq(s, "DELETED") || streq(json_str(have->attrs, "task"), "deleting"))
         return (State){STATE_LEAVING, "being deleted"};
-    if (streq(s, "ACTIVE"))
+    if (streq(s, "ACTIVE") || streq(s, "VERIFY_RESIZE"))
         return (State){STATE_READY};
     if (streq(s, "ERROR"))
         return (State){STATE_STUCK,
@@ -147,33 +160,147 @@ static State server_state(const Resource *have)
     }
     if (streq(s, "SHUTOFF"))
         return (State){STATE_STUCK, "it is shut off; start it with `openstack server start`"};
-    if (streq(s, "VERIFY_RESIZE"))
-        return (State){STATE_STUCK, "somebody resized it; confirm with `openstack server resize "
-                                    "confirm`"};
     return (State){STATE_STUCK,
                    "somebody paused, suspended, shelved or rescued it; bring it back to "
                    "ACTIVE"};
 }
 
-static void server_differ(Turn *t, const Resource *want, const Resource *have)
+static bool goes_away(const Step *s)
+{
+    return s->kind == RESOURCE_SERVER && (s->verb == KIND_RESIZE || s->verb == KIND_REBUILD);
+}
+
+/* All others of its tier are at work: then this one may be away for a while. */
+static bool tier_works(Turn *t, const Resource *server)
+{
+    for (size_t i = 0; i < t->next->steps.len; i++) {
+        if (goes_away(&t->next->steps.items[i]) &&
+            same_tier(t->next->steps.items[i].key, server->key))
+            return false;
+    }
+    for (size_t i = 0; i < t->g->want.len; i++) {
+        const Resource *want = &t->g->want.items[i], *host, *other;
+
+        if (want->kind != RESOURCE_HOST || streq(want->key, server->key) ||
+            !same_tier(want->key, server->key))
+            continue;
+        want = turn_want(t, want);
+        host = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
+        other = turn_find_at(t, RESOURCE_SERVER, want->key, want->generation);
+        if (!host || !other || !streq(other->status, "ACTIVE") ||
+            !streq(json_str(host->attrs, "state"), "healthy") || mail_silent(host, t->now) ||
+            !turn_told(t, want))
+            return false;
+    }
+    return true;
+}
+
+/* A resize is kept when the server has come back and works. */
+static void confirm(Turn *t, const Resource *want, const Resource *have)
+{
+    const Resource *host = turn_find_at(t, RESOURCE_HOST, have->key, have->generation);
+    const char *flavor = json_str_or(want->attrs, "flavor", "");
+    Msec resized = json_int(have->attrs, "updated", 0);
+    Msec reported = host ? json_int(host->attrs, "state_since", 0) : 0;
+
+    if (!streq(json_str(have->attrs, "flavor"), flavor))
+        turn_stuck(t, have, ERR_PARTIAL,
+                   "somebody resized it to %s, the island file says %s: confirm or revert it with "
+                   "`openstack server resize`",
+                   json_str_or(have->attrs, "flavor", "?"), flavor);
+    else if (!host || !json_bool(host->attrs, "hello", false) ||
+             (streq(json_str(host->attrs, "state"), "healthy") &&
+              (!reported || reported > resized)))
+        turn_step(t, KIND_CONFIRM, have, NULL, "it is back with flavor %s", flavor);
+    else
+        turn_wait(t, have,
+                  &(State){STATE_WAIT, "coming back after its resize", resized, RESIZE_LIMIT});
+}
+
+/* Volumes that it lacks, and those that are no longer its own. */
+static void server_volumes(Turn *t, const Resource *want, const Resource *have)
 {
     const json_t *v, *there = json_object_get(have->attrs, "volumes");
+    const json_t *wanted = json_object_get(want->attrs, "volumes");
+    const Resource *host = goal_find(t->g, RESOURCE_HOST, have->key), *volume;
     size_t i;
 
-    if (!turn_same(t, want, have, "flavor",
-                   "put the old flavor back; or delete this server in the cloud and apply again "
-                   "(volumes stay)"))
-        return;
-    json_array_foreach (json_object_get(want->attrs, "volumes"), i, v) {
-        if (!json_is_array(there) || list_has(there, json_string_value(v)))
+    json_array_foreach (wanted, i, v) {
+        const char *key = json_string_value(v);
+
+        volume = turn_ready(t, RESOURCE_VOLUME, key);
+        if (!json_is_array(there) || list_has(there, key) || !volume ||
+            !streq(volume->status, "available"))
             continue;
-        turn_stuck(
-            t, have, ERR_PARTIAL,
-            "volume %s is not attached to it, and attaching is not built yet: attach it with "
-            "`openstack server add volume`, or delete the server in the cloud and apply again "
-            "(volumes stay)",
-            json_string_value(v));
+        if (volume->created_at > have->created_at)
+            turn_stuck(t, have, ERR_PARTIAL,
+                       "it has kept its data on its root disk, and volume %s is new and empty: "
+                       "copy the data away, `atoll apply --replace %s`, and copy it back",
+                       key, have->key);
+        else
+            turn_step(t, KIND_ATTACH, have, key, "volume %s is not attached to it", key);
     }
+    json_array_foreach (there, i, v) {
+        const char *key = json_string_value(v);
+
+        if (list_has(wanted, key) || !turn_find(t, RESOURCE_VOLUME, key))
+            continue;
+        if (host && turn_told(t, turn_want(t, host)))
+            turn_step(t, KIND_DETACH, have, key, "volume %s is no longer its own", key);
+        else
+            turn_blocked(t, have, "its services still use a volume that goes");
+    }
+}
+
+static void server_differ(Turn *t, const Resource *want, const Resource *have)
+{
+    const char *flavor = json_str_or(want->attrs, "flavor", ""),
+               *now = json_str_or(have->attrs, "flavor", "");
+    const char *image = json_str_or(want->attrs, "image", ""),
+               *born = json_str_or(have->attrs, "image", "");
+    bool resize = !streq(flavor, now), rebuild = t->g->rebuild && born[0] && !streq(image, born);
+
+    if (streq(have->status, "VERIFY_RESIZE")) {
+        confirm(t, want, have);
+        return;
+    }
+    if ((resize || rebuild) && !tier_works(t, have)) {
+        turn_blocked(t, have, "another server of its tier is not at work");
+    } else if (resize) {
+        Step *s = turn_step(t, KIND_RESIZE, have, NULL, "flavor %s, to be %s", now, flavor);
+
+        s->downtime_s = turn_boot_s(t, have->key);
+    } else if (rebuild) {
+        Step *s = turn_step(t, KIND_REBUILD, have, NULL, "image %s, to be %s; root disk erased",
+                            born, image);
+
+        s->downtime_s = turn_boot_s(t, have->key);
+        s->loss = root_disk_loss_new(t, have);
+    } else {
+        server_volumes(t, want, have);
+    }
+}
+
+static bool floating_on(const Turn *t, const Resource *r, const void *with)
+{
+    return streq(linked_id(r, "port"), with) && goal_find(t->g, r->kind, r->key);
+}
+
+/* Nobody needs it any more, and its own services have stopped. */
+static bool server_leave(Turn *t, const Resource *have)
+{
+    const Resource *port = turn_find_at(t, RESOURCE_PORT, have->key, have->generation);
+    bool comes_back = goal_find(t->g, RESOURCE_SERVER, have->key) &&
+                      turn_find(t, RESOURCE_SERVER, have->key) == have;
+
+    if (t->g->destroy)
+        return false;
+    if (!comes_back && (!turn_all_told(t, have) ||
+                        (port && turn_any(t, RESOURCE_FLOATING_IP, floating_on, port->id)))) {
+        turn_blocked(t, have, "others still use it");
+        return true;
+    }
+    return host_stop(t, have);
 }
 
 static void server_made(json_t *attrs)
@@ -197,6 +324,7 @@ static void server_words(const Resource *r, Buf *out)
 const PlanKind plan_server = {.blocked = server_blocked,
                               .state = server_state,
                               .differ = server_differ,
+                              .leave = server_leave,
                               .made = server_made,
                               .status = "ACTIVE",
                               .words = server_words};

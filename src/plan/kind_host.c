@@ -5,19 +5,29 @@
 
 /* The URLs of a first boot live 20 minutes (host/boot.h); after that nothing can come any more. */
 #define HELLO_LIMIT (30 * MINUTE)
-
-static bool same_spec(const Resource *have, const json_t *spec)
-{
-    char hash[17];
-
-    host_spec_hash(spec, hash);
-    return streq(json_str(have->attrs, "sent_spec"), hash);
-}
+/* Of a boot that nobody has seen, and of services that start after it. */
+#define BOOT_GUESS MINUTE
+#define SERVICES_S 5
 
 /* Half of the life is for the operator to come back in. */
 static bool ends_soon(const Turn *t, const Resource *have)
 {
     return json_int(have->attrs, "sent_until", 0) - t->now < MAIL_URL_LIFE / 2;
+}
+
+/* Data that it serves goes elsewhere. */
+static bool loses_volume(const Turn *t, const Resource *host)
+{
+    const Resource *server = turn_find_at(t, RESOURCE_SERVER, host->key, host->generation);
+    const Resource *want = goal_find(t->g, RESOURCE_SERVER, host->key);
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (server ? json_object_get(server->attrs, "volumes") : NULL, i, v) {
+        if (want && !list_has(json_object_get(want->attrs, "volumes"), json_string_value(v)))
+            return true;
+    }
+    return false;
 }
 
 static void host_send(Turn *t, const Resource *have, int64_t sent, bool same)
@@ -40,7 +50,9 @@ static void host_send(Turn *t, const Resource *have, int64_t sent, bool same)
         return;
     }
     s = turn_step(t, KIND_SEND, have, NULL, "its settings are not what the island file makes them");
-    s->downtime_s = streq(json_str(have->attrs, "state"), "healthy") ? 5 : 0;
+    s->downtime_s = streq(json_str(have->attrs, "state"), "healthy") ? SERVICES_S : 0;
+    if (loses_volume(t, have)) /* until another server has it */
+        s->downtime_s = turn_boot_s(t, have->key);
 }
 
 /* What became of the newest bundle. */
@@ -66,6 +78,134 @@ static void host_report(Turn *t, const Resource *have)
     }
 }
 
+/* Its services are as they are to be, or have failed at it: nothing is under way. */
+static bool is_settled(const Resource *have, const json_t *spec)
+{
+    return spec && host_was_sent(have, spec) &&
+           json_int(have->attrs, "seen", 0) >= json_int(have->attrs, "sent", 0) &&
+           !streq(json_str(have->attrs, "state"), "starting");
+}
+
+static bool hears(const Turn *t, const Resource *have)
+{
+    const Resource *server = turn_ready_at(t, RESOURCE_SERVER, have->key, have->generation);
+    Msec until = json_int(have->attrs, "sent_until", 0);
+
+    return server && json_bool(have->attrs, "hello", false) &&
+           json_int(have->attrs, "sent", 0) > 0 && !mail_silent(have, t->now) &&
+           (!until || until > t->now);
+}
+
+bool turn_told(const Turn *t, const Resource *want)
+{
+    const Resource *have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
+    _cleanup_json_ json_t *spec = have && hears(t, have) ? host_spec_new(want, t->w) : NULL;
+
+    return spec && is_settled(have, spec);
+}
+
+/* One that can't hear it is no reason to wait. */
+bool turn_all_told(const Turn *t, const Resource *except)
+{
+    for (size_t i = 0; i < t->g->want.len; i++) {
+        const Resource *want = &t->g->want.items[i], *have;
+
+        if (want->kind != RESOURCE_HOST)
+            continue;
+        want = turn_want((Turn *)(uintptr_t)t, want);
+        have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
+        if (except && streq(except->key, want->key) && except->generation == want->generation)
+            continue;
+        if (have && hears(t, have) && !turn_told(t, want))
+            return false;
+    }
+    return true;
+}
+
+bool host_stop(Turn *t, const Resource *server)
+{
+    const Resource *have = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
+    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have, t->w) : NULL;
+
+    if (!have || !hears(t, have) || is_settled(have, spec))
+        return false;
+    if (host_was_sent(have, spec)) {
+        turn_wait(t, have, &(State){STATE_WAIT, "finishing what it is at"});
+    } else {
+        Step *s = turn_step(t, KIND_SEND, have, "stop",
+                            "its server goes: services are stopped, jobs finished");
+
+        if (is_marked(server) && json_array_size(json_object_get(server->attrs, "volumes")) > 0)
+            s->downtime_s = turn_boot_s(t, server->key);
+    }
+    return true;
+}
+
+int turn_boot_s(const Turn *t, const char *key)
+{
+    const Resource *host = turn_find(t, RESOURCE_HOST, key);
+    Msec took = host ? json_int(host->attrs, "hello_at", 0) - host->created_at : 0;
+
+    if (!host || !host->created_at || took <= 0 || took > 30 * MINUTE)
+        took = BOOT_GUESS;
+    return (int)(took / SECOND) + SERVICES_S;
+}
+
+/* It does Mastodon's work, and does it well: then new servers come up before it is told to leave
+ * some of it to them. */
+static bool works(const Resource *want, const Resource *have)
+{
+    const json_t *roles = json_object_get(want->attrs, "roles");
+
+    return streq(json_str(have->attrs, "state"), "healthy") &&
+           (list_has(roles, "edge") || list_has(roles, "web") || list_has(roles, "stream") ||
+            list_has(roles, "worker"));
+}
+
+/* A server that is not there yet, or is in its first minutes; but for one that waits for a volume
+ * that is still somebody else's. */
+static bool comes_up(Turn *t, const Resource *want)
+{
+    const Resource *server = goal_find(t->g, RESOURCE_SERVER, want->key), *have;
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (json_object_get(server->attrs, "volumes"), i, v) {
+        if (!turn_ready(t, RESOURCE_VOLUME, json_string_value(v)))
+            return false;
+    }
+    have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
+    if (!have || !json_bool(have->attrs, "hello", false))
+        return true;
+    return json_int(have->attrs, "sent", 0) <= 1 &&
+           !streq(json_str(have->attrs, "state"), "healthy") &&
+           !streq(json_str(have->attrs, "state"), "failed");
+}
+
+static bool others_come_up(Turn *t, const Resource *self)
+{
+    for (size_t i = 0; i < t->g->want.len; i++) {
+        const Resource *want = &t->g->want.items[i];
+
+        if (want->kind == RESOURCE_HOST && !streq(want->key, self->key) &&
+            comes_up(t, turn_want(t, want)))
+            return true;
+    }
+    return false;
+}
+
+/* Its services see a volume as it is when they are told of it. */
+static bool volume_changes(const Turn *t, const Resource *want)
+{
+    const char *key = json_str(want->attrs, "volume");
+    const Resource *there = key ? turn_find(t, RESOURCE_VOLUME, key) : NULL;
+    const Resource *volume = key ? goal_find(t->g, RESOURCE_VOLUME, key) : NULL;
+
+    return volume && there &&
+           (!turn_ready(t, RESOURCE_VOLUME, key) ||
+            json_int(there->attrs, "size_gb", 0) < json_int(volume->attrs, "size_gb", 0));
+}
+
 static void host_differ(Turn *t, const Resource *want, const Resource *have)
 {
     int64_t sent = json_int(have->attrs, "sent", 0);
@@ -74,7 +214,7 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
     char span[TIME_TEXT_MAX];
     bool same;
 
-    if (!turn_ready(t, RESOURCE_SERVER, have->key)) {
+    if (!turn_ready_at(t, RESOURCE_SERVER, have->key, have->generation)) {
         turn_blocked(t, have, "its server does not run");
         return;
     }
@@ -83,15 +223,18 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
         return;
     }
     spec = host_spec_new(want, t->w);
-    same = spec && same_spec(have, spec);
+    same = spec && host_was_sent(have, spec);
     if (sent && until && until <= t->now)
         turn_stuck(t, have, ERR_HEALTH,
                    "its mailbox addresses ended %s ago, so it can't be told anything any more; "
-                   "delete server %s in the cloud and apply again to have it made anew (volumes "
-                   "stay)",
-                   time_span(t->now - until, span), have->name ? have->name : have->key);
+                   "`atoll apply --replace %s` has it made anew (volumes stay)",
+                   time_span(t->now - until, span), have->key);
     else if (!spec)
         turn_blocked(t, have, "a port or the media user that its settings name is not there");
+    else if (!same && volume_changes(t, want))
+        turn_blocked(t, have, "its volume is still changing");
+    else if (sent && !same && works(want, have) && others_come_up(t, want))
+        turn_blocked(t, have, "new servers come up first");
     else if (!sent || !same || ends_soon(t, have))
         host_send(t, have, sent, same);
     else

@@ -1,6 +1,7 @@
 /* Networks, subnets, routers, their interfaces, ports, floating IPs, security groups.
  *
  * In what order they come and go: iac.md 3.1. */
+#include "host/spec.h"
 #include "plan/kind.h"
 
 #define STAY "put it back as it was; a new value needs a new island"
@@ -114,7 +115,7 @@ static void interface_differ(Turn *t, const Resource *want, const Resource *have
     if (now[0])
         turn_stuck(t, have, ERR_PARTIAL, "it hangs on the router %s, which is not the island's",
                    now);
-    else if (!turn_ready(t, RESOURCE_ROUTER, router))
+    else if (!json_bool(want->attrs, "foreign", false) && !turn_ready(t, RESOURCE_ROUTER, router))
         turn_blocked(t, have, "its router is not there");
     else
         turn_step(t, KIND_ATTACH, have, NULL, "not on the router yet");
@@ -165,7 +166,8 @@ static const char *port_blocked(const Turn *t, const Resource *want)
     const json_t *groups = json_object_get(want->attrs, "groups"), *g;
     size_t i;
 
-    if (!turn_ready(t, RESOURCE_SUBNET, json_str(want->attrs, "subnet")))
+    if (!json_bool(want->attrs, "foreign", false) &&
+        !turn_ready(t, RESOURCE_SUBNET, json_str(want->attrs, "subnet")))
         return "its subnet is not there";
     json_array_foreach (groups, i, g) {
         if (!turn_ready(t, RESOURCE_GROUP, json_string_value(g)))
@@ -176,23 +178,46 @@ static const char *port_blocked(const Turn *t, const Resource *want)
 
 static void port_differ(Turn *t, const Resource *want, const Resource *have)
 {
-    if (turn_same(t, want, have, "subnet", STAY))
-        (void)turn_same(t, want, have, "groups",
-                        "set the port's security groups with `openstack port set`");
+    const json_t *wanted = json_object_get(want->attrs, "groups"), *g;
+    _cleanup_free_ char *is = NULL, *to_be = NULL;
+    size_t i;
+
+    if (!turn_same(t, want, have, "subnet", STAY) ||
+        list_same(wanted, json_object_get(have->attrs, "groups")))
+        return;
+    json_array_foreach (wanted, i, g) {
+        if (!turn_ready(t, RESOURCE_GROUP, json_string_value(g))) {
+            turn_blocked(t, have, "its security group is not there");
+            return;
+        }
+    }
+    is = json_text_new(json_object_get(have->attrs, "groups"));
+    to_be = json_text_new(wanted);
+    turn_step(t, KIND_CHANGE, have, NULL, "security groups are %s, to be %s", is, to_be);
 }
 
 static bool server_on_port(const Turn *t, const Resource *r, const void *with)
 {
+    const Resource *port = with;
+
     (void)t;
-    return list_has(json_object_get(r->attrs, "ports"), with);
+    return r->generation == port->generation &&
+           (streq(r->key, port->key) || list_has(json_object_get(r->attrs, "ports"), port->key));
+}
+
+static bool has_this_port(const Turn *t, const Resource *r, const void *with)
+{
+    const Resource *port = with;
+
+    (void)t;
+    return streq(linked_id(r, "port"), port->id);
 }
 
 static bool port_leave(Turn *t, const Resource *have)
 {
-    if (turn_any(t, RESOURCE_FLOATING_IP, has_port, have->key))
+    if (turn_any(t, RESOURCE_FLOATING_IP, has_this_port, have))
         turn_blocked(t, have, "the floating IP is still on it");
-    else if (turn_find(t, RESOURCE_SERVER, have->key) ||
-             turn_any(t, RESOURCE_SERVER, server_on_port, have->key))
+    else if (turn_any(t, RESOURCE_SERVER, server_on_port, have))
         turn_blocked(t, have, "its server is still there");
     else
         return false;
@@ -235,17 +260,21 @@ static void floating_ip_differ(Turn *t, const Resource *want, const Resource *ha
 {
     const char *port = json_str_or(want->attrs, "port", "");
     const char *now = json_str_or(have->attrs, "port", "");
+    const char *at = linked_id(have, "port");
+    const Resource *serves = turn_ready_at(t, RESOURCE_PORT, port, host_current(t->w, port));
     Step *s;
 
-    if (!turn_same(t, want, have, "external", STAY) || streq(port, now))
+    if (!turn_same(t, want, have, "external", STAY) ||
+        (streq(port, now) && (!serves || !at[0] || streq(serves->id, at))))
         return;
-    if (!turn_ready(t, RESOURCE_PORT, port)) {
+    if (!serves) {
         turn_blocked(t, have, "its port is not there");
-    } else if (!turn_any(t, RESOURCE_INTERFACE, is_attached, NULL)) {
+    } else if (goal_find(t->g, RESOURCE_INTERFACE, "main") &&
+               !turn_any(t, RESOURCE_INTERFACE, is_attached, NULL)) {
         turn_blocked(t, have, "the router does not reach its port");
     } else {
-        s = turn_step(t, KIND_ATTACH, have, NULL, "on %s, to be on port %s",
-                      now[0] ? now : "no port", port);
+        s = turn_step(t, KIND_ATTACH, have, NULL, "on %s, to be on port %s%s",
+                      now[0] ? now : "no port", port, streq(now, port) ? " of the new server" : "");
         s->downtime_s = now[0] ? 2 : 0;
     }
 }

@@ -37,8 +37,16 @@ static void user_words(const Resource *r, Buf *out)
     }
 }
 
+/* One that was made for the island by somebody else stays. */
+static bool user_leave(Turn *t, const Resource *have)
+{
+    (void)t;
+    return json_bool(have->attrs, "given", false);
+}
+
 const PlanKind plan_user = {.blocked = user_blocked,
                             .differ = user_differ,
+                            .leave = user_leave,
                             .made = user_made,
                             .status = "",
                             .words = user_words};

@@ -19,7 +19,8 @@ static bool any_active(const World *w)
     for (size_t i = 0; i < w->items.len; i++) {
         const Resource *r = &w->items.items[i];
 
-        if (r->kind == RESOURCE_SERVER && streq(r->status, "ACTIVE"))
+        if (r->kind == RESOURCE_SERVER &&
+            (streq(r->status, "ACTIVE") || streq(r->status, "VERIFY_RESIZE")))
             return true;
     }
     return false;
@@ -86,8 +87,9 @@ int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fre
     return 0;
 }
 
-void apply_goal(const Island *i, const World *w, bool destroy, bool data, Goal *ret)
+int apply_goal(const Island *i, const World *w, const GoalAsk *ask, Goal *ret, Err *err)
 {
-    *ret = (Goal){.destroy = destroy, .data = data};
+    *ret = (Goal){0};
     island_want(i, w->facts, &ret->want);
+    return goal_ask(ask, w, ret, err);
 }

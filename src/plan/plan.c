@@ -3,23 +3,49 @@
 #include "plan/kind.h"
 
 /* A plan has a few turns for each step of the longest chain; more means that it does not end. */
-#define TURNS_MAX 200
+#define TURNS_MAX 2000
+
+/* Not there: it is made, or what was another's until now becomes it (`moved:`). */
+static void make_one(Turn *t, const Resource *want)
+{
+    const PlanKind *row = plan_kind(want->kind);
+    const char *moved = json_str_or(want->attrs, "moved", "");
+    const Resource *old =
+        moved[0] && !goal_find(t->g, want->kind, moved) ? turn_find(t, want->kind, moved) : NULL;
+    const char *why = row->blocked ? row->blocked(t, want) : NULL;
+
+    if (old && row->leave && row->leave(t, old))
+        return;
+    if (old)
+        turn_step(t, KIND_RENAME, old, want->key, "the island file says that it moved");
+    else if (want->kind == RESOURCE_HOST)
+        turn_blocked(t, want, "its server is not there");
+    else if (why)
+        turn_blocked(t, want, why);
+    else
+        turn_step(t, KIND_CREATE, want, NULL, "not there");
+}
+
+/* A person asked for it to be made anew: that is written down first, so that any run can finish it.
+ */
+static bool mark(Turn *t, const Resource *have)
+{
+    if (have->kind != RESOURCE_SERVER || !strlist_has(&t->g->replace, have->id) || is_marked(have))
+        return false;
+    turn_step(t, KIND_MARK, have, PLAN_MARK, "to be replaced, as was asked");
+    return true;
+}
 
 static void want_one(Turn *t, const Resource *want)
 {
     const PlanKind *row = plan_kind(want->kind);
-    const Resource *have = turn_find(t, want->kind, want->key);
+    const Resource *have = turn_find_at(t, want->kind, want->key, want->generation);
     State s = {STATE_READY};
-    const char *why;
 
-    if (!have && want->kind == RESOURCE_HOST) {
-        turn_blocked(t, want, "its server is not there");
-    } else if (!have) {
-        why = row->blocked ? row->blocked(t, want) : NULL;
-        if (why)
-            turn_blocked(t, want, why);
-        else
-            turn_step(t, KIND_CREATE, want, NULL, "not there");
+    if (!have) {
+        make_one(t, want);
+    } else if (!turn_wanted(t, have) || mark(t, have)) {
+        return; /* it goes, and comes again */
     } else {
         if (row->state)
             s = row->state(have);
@@ -32,12 +58,34 @@ static void want_one(Turn *t, const Resource *want)
     }
 }
 
-static char *loss_of(const Resource *have)
+static bool is_newest(const Turn *t, const Resource *have)
+{
+    return turn_find(t, have->kind, have->key)->generation == have->generation;
+}
+
+/* Of what its roles keep there while they have no volume. */
+char *root_disk_loss_new(const Turn *t, const Resource *server)
+{
+    const Resource *host = goal_find(t->g, RESOURCE_HOST, server->key);
+    const json_t *roles = host ? json_object_get(host->attrs, "roles") : NULL;
+
+    if (!host || json_str(host->attrs, "volume"))
+        return NULL;
+    if (list_has(roles, "postgres"))
+        return xstrdup("the database, which is on its root disk");
+    if (list_has(roles, "redis"))
+        return xstrdup("queued jobs and what else Redis keeps on its root disk");
+    return NULL;
+}
+
+static char *loss_of(const Turn *t, const Resource *have)
 {
     if (have->kind == RESOURCE_VOLUME)
         return xasprintf("%lld GB of data", (long long)json_int(have->attrs, "size_gb", 0));
     if (have->kind == RESOURCE_FLOATING_IP)
         return xasprintf("the address %s", json_str_or(have->attrs, "address", "?"));
+    if (have->kind == RESOURCE_SERVER && !t->g->destroy)
+        return root_disk_loss_new(t, have);
     return NULL;
 }
 
@@ -47,7 +95,8 @@ static void remove_one(Turn *t, const Resource *have)
     State s = row->state ? row->state(have) : (State){STATE_READY};
     Step *step;
 
-    if (island_protects(have->kind, have->key) && !t->g->data) {
+    if (island_protects(have->kind, have->key) && !t->g->data &&
+        !strlist_has(&t->g->release, have->name)) {
         /* It stays for its own sake; but an address lets go of a port that goes. */
         if (have->kind == RESOURCE_FLOATING_IP)
             (void)row->leave(t, have);
@@ -63,12 +112,12 @@ static void remove_one(Turn *t, const Resource *have)
         turn_wait(t, have, &s);
         return;
     }
-    step =
-        turn_step(t, KIND_DELETE, have, NULL,
-                  t->g->destroy                            ? "the island is destroyed"
-                  : goal_find(t->g, have->kind, have->key) ? "a later generation stands in for it"
-                                                           : "no longer in the island file");
-    step->loss = loss_of(have);
+    step = turn_step(t, KIND_DELETE, have, NULL,
+                     t->g->destroy                             ? "the island is destroyed"
+                     : !goal_find(t->g, have->kind, have->key) ? "no longer in the island file"
+                     : is_newest(t, have)                      ? "to be made anew"
+                                          : "a later generation stands in for it");
+    step->loss = loss_of(t, have);
 }
 
 /* Which of two that claim one name is kept: the older, then the lower id (iac.md 2.4). */
@@ -143,6 +192,79 @@ static void dead_end(Turn *t)
                                        .err_kind = ERR_PARTIAL});
 }
 
+static void step_clear(Step *s)
+{
+    free(s->key);
+    free(s->detail);
+    free(s->id);
+    free(s->reason);
+    free(s->loss);
+}
+
+static void wait_clear(Wait *w)
+{
+    free(w->key);
+    free(w->what);
+}
+
+static void stuck_clear(Stuck *s)
+{
+    free(s->key);
+    free(s->why);
+    free(s->report);
+}
+
+void steps_clear(Steps *s)
+{
+    for (size_t i = 0; i < s->len; i++)
+        step_clear(&s->items[i]);
+    vec_clear(s);
+}
+
+void next_clear(Next *n)
+{
+    steps_clear(&n->steps);
+    for (size_t i = 0; i < n->waits.len; i++)
+        wait_clear(&n->waits.items[i]);
+    for (size_t i = 0; i < n->stucks.len; i++)
+        stuck_clear(&n->stucks.items[i]);
+    vec_clear(&n->waits);
+    vec_clear(&n->stucks);
+}
+
+/* "web", "web.0", "volume.db.0". */
+static bool is_asked(const Goal *g, ResourceKind kind, const char *key)
+{
+    _cleanup_free_ char *full = xasprintf("%s.%s", resource_row(kind)->prefix, key);
+    _cleanup_free_ char *tier = xstrndup(key, strcspn(key, "."));
+
+    return !g->only.len || strlist_has(&g->only, key) || strlist_has(&g->only, full) ||
+           strlist_has(&g->only, tier);
+}
+
+/* --only: what else there is to do, to wait for or to mend stays as it is. */
+static void only_asked(const Goal *g, Next *n)
+{
+    for (size_t i = n->steps.len; i-- > 0;) {
+        if (is_asked(g, n->steps.items[i].kind, n->steps.items[i].key))
+            continue;
+        step_clear(&n->steps.items[i]);
+        vec_remove(&n->steps, i);
+    }
+    for (size_t i = n->waits.len; i-- > 0;) {
+        if (is_asked(g, n->waits.items[i].kind, n->waits.items[i].key))
+            continue;
+        wait_clear(&n->waits.items[i]);
+        vec_remove(&n->waits, i);
+    }
+    for (size_t i = n->stucks.len; i-- > 0;) {
+        if (is_asked(g, n->stucks.items[i].kind, n->stucks.items[i].key))
+            continue;
+        stuck_clear(&n->stucks.items[i]);
+        vec_remove(&n->stucks, i);
+    }
+}
+
 int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err)
 {
     Next next = {0};
@@ -154,7 +276,7 @@ int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err)
     for (int kind = 0; r == 0 && kind < RESOURCE_KINDS; kind++) {
         for (size_t i = 0; !g->destroy && i < g->want.len; i++) {
             if ((int)g->want.items[i].kind == kind)
-                want_one(&t, &g->want.items[i]);
+                want_one(&t, turn_want(&t, &g->want.items[i]));
         }
     }
     for (int kind = RESOURCE_KINDS; r == 0 && kind-- > 0;) {
@@ -165,8 +287,15 @@ int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err)
                 remove_one(&t, have);
         }
     }
-    if (r == 0)
+    if (r == 0) {
         dead_end(&t);
+        only_asked(g, &next);
+    }
+    for (size_t i = 0; i < t.wanted.len; i++) {
+        resource_clear(t.wanted.items[i]);
+        free(t.wanted.items[i]);
+    }
+    vec_clear(&t.wanted);
     free(t.skip);
     free(t.blocked_key);
     if (r < 0)
@@ -196,6 +325,13 @@ static bool same_step(const Step *a, const Step *b)
 
 bool plan_has(const Steps *plan, const Step *s)
 {
+    /* A host that has come to hear again is stopped the careful way before its server is deleted.
+     */
+    Step removal = {
+        .verb = KIND_DELETE, .kind = RESOURCE_SERVER, .key = s->key, .generation = s->generation};
+
+    if (s->verb == KIND_SEND && s->detail)
+        s = &removal;
     for (size_t i = 0; i < plan->len; i++) {
         if (same_step(&plan->items[i], s))
             return true;
@@ -236,42 +372,13 @@ int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err)
     return r;
 }
 
-static void step_clear(Step *s)
-{
-    free(s->key);
-    free(s->detail);
-    free(s->id);
-    free(s->reason);
-    free(s->loss);
-}
-
-void steps_clear(Steps *s)
-{
-    for (size_t i = 0; i < s->len; i++)
-        step_clear(&s->items[i]);
-    vec_clear(s);
-}
-
-void next_clear(Next *n)
-{
-    steps_clear(&n->steps);
-    for (size_t i = 0; i < n->waits.len; i++) {
-        free(n->waits.items[i].key);
-        free(n->waits.items[i].what);
-    }
-    for (size_t i = 0; i < n->stucks.len; i++) {
-        free(n->stucks.items[i].key);
-        free(n->stucks.items[i].why);
-        free(n->stucks.items[i].report);
-    }
-    vec_clear(&n->waits);
-    vec_clear(&n->stucks);
-}
-
 void goal_clear(Goal *g)
 {
     for (size_t i = 0; i < g->want.len; i++)
         resource_clear(&g->want.items[i]);
     vec_clear(&g->want);
+    strlist_clear(&g->release);
+    strlist_clear(&g->replace);
+    strlist_clear(&g->only);
     *g = (Goal){0};
 }

@@ -18,7 +18,8 @@ typedef struct Step {
     ResourceKind kind;
     char *key;
     int generation;
-    char *detail; /* KIND_UNRULE: the rule; KIND_GRANT: the role; else NULL */
+    char *detail; /* KIND_UNRULE: the rule; KIND_GRANT: the role; KIND_ATTACH and KIND_DETACH of a
+                     server: the volume; KIND_RENAME: the new key; KIND_SEND: "stop" or NULL */
     char *id;     /* of the found object (delete of a duplicate is of exactly that one); or NULL */
     char *reason; /* "not there", "rule missing: in tcp 5432 group:web", "no longer in the file" */
     int downtime_s; /* an estimate for people; 0 none */
@@ -54,8 +55,15 @@ typedef struct Goal {
     ResourceVec want;
     bool destroy;     /* nothing is wanted: `want` is only for words */
     bool data;        /* protected things (island_protects) go as well, when nothing wants them */
+    bool rebuild;     /* a server whose image is not the file's is rebuilt; its root disk is lost */
+    StrList release;  /* names in the cloud, typed by a person: these protected things may go */
+    StrList replace;  /* ids of servers to be made anew (of what was there when it was asked) */
+    StrList only;     /* "web", "web.0", "volume.db.0"; empty: everything. Other steps wait */
     Msec run_started; /* duplicates younger than this may be removed; 0: none */
 } Goal;
+
+/* Metadata of a server that is to be replaced (KIND_MARK). */
+#define PLAN_MARK "atoll-replace"
 
 /* ERR_AMBIGUOUS when two objects claim one key and the younger one is used or older than this run:
  * prints both with ids. */
@@ -69,7 +77,8 @@ void plan_settle(World *w);
  * earlier, unfinished run left half done are in it as well. */
 int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err) _must_check_;
 /* True if the plan has that step (verb, kind, key, generation, detail; a KIND_SEND whose spec has
- * become known meanwhile is the same step). */
+ * become known meanwhile is the same step, and one that stops a host belongs to the removal of its
+ * server). */
 bool plan_has(const Steps *plan, const Step *s);
 /* One line for a person: "+ server web.0   c1.c2r2, debian-12   not there"; for --json an object.
  */

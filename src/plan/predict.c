@@ -26,6 +26,19 @@ Resource *plan_target(const World *w, const Step *s)
     return NULL;
 }
 
+json_t *plan_sent_spec_new(const Goal *g, const World *w, const Resource *host, const Step *s)
+{
+    const Resource *want = goal_find(g, RESOURCE_HOST, host->key);
+    _cleanup_(resource_clear) Resource own = {0};
+
+    if (streq(s->detail, "stop"))
+        return host_stop_spec_new(host, w);
+    if (!want)
+        return NULL;
+    own = want_at_new(want, host->generation);
+    return host_spec_new(&own, w);
+}
+
 /* As host/mail.h reads it, of a server that has just said hello. */
 static json_t *host_attrs_new(void)
 {
@@ -49,7 +62,7 @@ static void server_made(World *w, const Resource *want)
         }
     }
     json_array_foreach (json_object_get(want->attrs, "ports"), i, v) {
-        Resource *port = world_find(w, RESOURCE_PORT, json_string_value(v), 0);
+        Resource *port = world_find(w, RESOURCE_PORT, json_string_value(v), want->generation);
 
         if (port)
             set_text(port->attrs, "device", "?");
@@ -71,15 +84,18 @@ static void create(const Goal *g, World *w, const Step *s)
     Resource r;
 
     BUG_IF(!want);
-    r = resource_copy(want);
+    r = want_at_new(want, s->generation);
     r.id = xstrdup("?");
     r.status = xstrdup(row->status);
     r.protect = false;
     if (row->made)
         row->made(r.attrs);
     (void)world_add(w, r);
-    if (s->kind == RESOURCE_SERVER)
-        server_made(w, want);
+    if (s->kind == RESOURCE_SERVER) {
+        _cleanup_(resource_clear) Resource server = want_at_new(want, s->generation);
+
+        server_made(w, &server);
+    }
 }
 
 static void remove_item(World *w, const Resource *r)
@@ -100,10 +116,11 @@ static void server_gone(World *w, const char *key, int generation)
 
         if (!streq(r->key, key))
             continue;
-        if (r->kind == RESOURCE_VOLUME) {
+        if (r->kind == RESOURCE_VOLUME && !world_find(w, RESOURCE_SERVER, key, 0)) {
             set_text(r->attrs, "server", "");
-            set_status(r, "available");
-        } else if (r->kind == RESOURCE_PORT) {
+            if (!streq(r->status, "deleting"))
+                set_status(r, "available");
+        } else if (r->kind == RESOURCE_PORT && r->generation == generation) {
             set_text(r->attrs, "device", "");
         }
     }
@@ -128,10 +145,9 @@ static void gone(World *w, const Resource *r)
         remove_item(w, host);
 }
 
-static void send(const Goal *g, World *w, Resource *host)
+static void send(const Goal *g, World *w, Resource *host, const Step *s)
 {
-    const Resource *want = goal_find(g, RESOURCE_HOST, host->key);
-    _cleanup_json_ json_t *spec = want ? host_spec_new(want, w) : NULL;
+    _cleanup_json_ json_t *spec = plan_sent_spec_new(g, w, host, s);
     json_int_t number = json_int(host->attrs, "sent", 0) + 1;
     char hash[17] = "";
 
@@ -140,6 +156,8 @@ static void send(const Goal *g, World *w, Resource *host)
     json_object_set_new(host->attrs, "sent", json_integer(number));
     json_object_set_new(host->attrs, "seen", json_integer(number));
     set_text(host->attrs, "sent_spec", hash);
+    json_object_set_new(host->attrs, "sent_scheduler",
+                        json_boolean(json_bool(spec, "scheduler", false)));
     json_object_set_new(host->attrs, "sent_until", json_integer(INT64_MAX)); /* as new as can be */
     set_text(host->attrs, "state", "healthy");
     json_object_set_new(host->attrs, "state_since", json_integer(0));
@@ -168,16 +186,82 @@ static void rules(const Resource *want, Resource *group)
     }
 }
 
-static void attach(const Resource *want, Resource *have, bool on)
+/* A server and the volume that `detail` names. */
+static void attach_volume(World *w, Resource *server, const char *key, bool on)
 {
-    const char *key = have->kind == RESOURCE_INTERFACE ? "router" : "port";
+    json_t *volumes = json_object_get(server->attrs, "volumes");
+    Resource *volume = world_find(w, RESOURCE_VOLUME, key, 0);
 
-    set_text(have->attrs, key, on ? json_str_or(want->attrs, key, "") : "");
+    for (size_t i = json_array_size(volumes); i-- > 0;) {
+        if (streq(json_string_value(json_array_get(volumes, i)), key))
+            json_array_remove(volumes, i);
+    }
+    if (on)
+        json_array_append_new(volumes, json_string(key));
+    if (!volume)
+        return;
+    set_text(volume->attrs, "server", on ? "?" : "");
+    set_status(volume, on ? "in-use" : "available");
+}
+
+static void attach(World *w, const Step *s, const Resource *want, Resource *have)
+{
+    const char *key = have->kind == RESOURCE_INTERFACE ? "router" : "port", *to;
+    bool on = s->verb == KIND_ATTACH;
+    json_t *ids = json_object_get(have->attrs, "ids");
+    const Resource *port;
+
+    if (have->kind == RESOURCE_SERVER) {
+        attach_volume(w, have, s->detail, on);
+        return;
+    }
+    to = on ? json_str_or(want->attrs, key, "") : "";
+    set_text(have->attrs, key, to);
+    if (have->kind != RESOURCE_FLOATING_IP)
+        return;
+    port = on ? world_find(w, RESOURCE_PORT, to, host_current(w, to)) : NULL;
+    if (!ids) {
+        ids = json_object();
+        json_object_set_new(have->attrs, "ids", ids);
+    }
+    set_text(ids, "port", port && port->id ? port->id : "");
+}
+
+/* Its root disk is new, and its first boot comes again. */
+static void rebuild(World *w, const Resource *want, Resource *server)
+{
+    Resource *host = world_find(w, RESOURCE_HOST, server->key, server->generation);
+
+    set_text(server->attrs, "image", json_str_or(want->attrs, "image", ""));
+    set_status(server, "REBUILD");
+    if (!host)
+        return;
+    json_decref(host->attrs);
+    host->attrs = host_attrs_new();
+}
+
+static void mark(Resource *server, const char *name)
+{
+    json_t *metadata = json_object_get(server->attrs, "metadata");
+
+    if (!metadata) {
+        metadata = json_object();
+        json_object_set_new(server->attrs, "metadata", metadata);
+    }
+    set_text(metadata, name, "1");
+}
+
+static void rename_to(const Resource *want, Resource *have)
+{
+    free(have->key);
+    free(have->name);
+    have->key = xstrdup(want->key);
+    have->name = xstrdup(want->name);
 }
 
 void plan_predict(const Goal *g, World *w, const Step *s)
 {
-    const Resource *want = goal_find(g, s->kind, s->key);
+    const Resource *want = goal_find(g, s->kind, s->verb == KIND_RENAME ? s->detail : s->key);
     Resource *have = s->verb == KIND_CREATE ? NULL : plan_target(w, s);
 
     if (s->verb == KIND_CREATE) {
@@ -194,7 +278,7 @@ void plan_predict(const Goal *g, World *w, const Step *s)
         break;
     case KIND_ATTACH:
     case KIND_DETACH:
-        attach(want, have, s->verb == KIND_ATTACH);
+        attach(w, s, want, have);
         break;
     case KIND_GRANT:
         json_array_append_new(json_object_get(have->attrs, "roles"), json_string(s->detail));
@@ -209,7 +293,29 @@ void plan_predict(const Goal *g, World *w, const Step *s)
         gone(w, have);
         break;
     case KIND_SEND:
-        send(g, w, have);
+        send(g, w, have, s);
+        break;
+    case KIND_MARK:
+        mark(have, s->detail);
+        break;
+    case KIND_RESIZE:
+        set_text(have->attrs, "flavor", json_str_or(want->attrs, "flavor", ""));
+        set_status(have, "RESIZE");
+        break;
+    case KIND_CONFIRM:
+        set_status(have, "ACTIVE");
+        break;
+    case KIND_REBUILD:
+        rebuild(w, want, have);
+        break;
+    case KIND_EXTEND:
+        json_object_set(have->attrs, "size_gb", json_object_get(want->attrs, "size_gb"));
+        break;
+    case KIND_RETYPE:
+        set_text(have->attrs, "type", json_str_or(want->attrs, "type", ""));
+        break;
+    case KIND_RENAME:
+        rename_to(want, have);
         break;
     case KIND_CREATE:
     case KIND_VERBS:
@@ -241,7 +347,7 @@ static bool settle_one(World *w, Resource *r)
                           ? "in-use"
                           : "available");
     else if (s.is == STATE_WAIT)
-        set_status(r, row->status);
+        set_status(r, streq(r->status, "RESIZE") ? "VERIFY_RESIZE" : row->status);
     if (r->kind == RESOURCE_SERVER && s.is == STATE_WAIT) {
         Resource *host = world_find(w, RESOURCE_HOST, r->key, r->generation);
 

@@ -16,6 +16,13 @@ static const struct {
     [KIND_EMPTY] = {'~', "empty", "empty"},
     [KIND_DELETE] = {'-', "delete", ""},
     [KIND_SEND] = {'~', "send", "send settings"},
+    [KIND_MARK] = {'~', "mark", "mark"},
+    [KIND_RESIZE] = {'~', "resize", "resize"},
+    [KIND_CONFIRM] = {'~', "confirm", "confirm resize"},
+    [KIND_REBUILD] = {'~', "rebuild", "REBUILD"},
+    [KIND_EXTEND] = {'~', "extend", "extend"},
+    [KIND_RETYPE] = {'~', "retype", "retype"},
+    [KIND_RENAME] = {'~', "rename", "rename"},
 };
 
 static void column(Buf *out, size_t start, size_t width)
@@ -36,7 +43,9 @@ void plan_line(const Goal *g, const Step *s, Buf *out)
     if (s->generation > 1)
         buf_printf(out, " (generation %d)", s->generation);
     column(out, start, 30);
-    buf_str(out, verbs[s->verb].word);
+    buf_str(out, s->verb == KIND_SEND && s->detail ? "stop services" : verbs[s->verb].word);
+    if (s->verb == KIND_RENAME)
+        buf_printf(out, " to %s", s->detail);
     if (s->verb == KIND_CREATE && want && row->words)
         row->words(want, out);
     column(out, start, 62);

@@ -13,10 +13,12 @@ ORIGIN = "https://reef.example"
 class Media:
     """A container and an upload user, made by hand as the documentation says."""
 
+    owner_cloud, admin_cloud = "pocket-media", "pocket-admin"
+
     def __init__(self, t, role="media", domain_id="default"):
         self.t = t
-        self.owner = Api(t.pocket, "pocket-media")
-        self.admin = Api(t.pocket, "pocket-admin")
+        self.owner = Api(t.pocket, self.owner_cloud)
+        self.admin = Api(t.pocket, self.admin_cloud)
         _, _, answer = self.admin.call("identity", "POST", "/users", {"user": {
             "name": "uploader", "password": PASSWORD, "domain_id": domain_id}})
         self.user_id = answer["user"]["id"]
@@ -38,8 +40,8 @@ class Media:
 
     def check(self, code, **more):
         self.t.write("env", "".join(f"{k}={v}\n" for k, v in {**self.settings, **more}.items()))
-        result = self.t.atoll("media", "check", "--env", "env", "--owner", "pocket-media", "--domain",
-                              "reef.example", "--fog", f"{SOURCE}/data/fog-login.rb", "--json",
+        result = self.t.atoll("media", "check", "--env", "env", "--owner", self.owner_cloud,
+                              "--domain", "reef.example", "--fog", f"{SOURCE}/data/fog-login.rb", "--json",
                               code=code)
         check(PASSWORD not in result.out + result.err, "the password is printed")
         return {e["name"]: e for e in result.events("media_check")}
@@ -88,11 +90,16 @@ def test_write_acl_that_matches_nobody(t):
 
 def test_acl_with_a_name_in_the_wrong_domain(t):
     t.start_pocket("--no-servers")
-    admin = Api(t.pocket, "pocket-admin")
-    _, _, answer = admin.call("identity", "POST", "/domains", {"domain": {"name": "corp"}})
+    admin = Api(t.pocket, Media.admin_cloud)
+    name = f"corp-{random.randrange(1 << 32):08x}"
+    _, _, answer = admin.call("identity", "POST", "/domains", {"domain": {"name": name}})
     m = Media(t, domain_id=answer["domain"]["id"])
     m.container({"X-Container-Write": f"{m.owner.project_id}:uploader"})
-    lines = m.failing(["write"], SWIFT_DOMAIN_NAME="corp")
+    lines = m.failing(["write"], SWIFT_DOMAIN_NAME=name)
+    # A domain can be deleted once it is disabled; its users go with it.
+    path = f"/domains/{answer['domain']['id']}"
+    admin.call("identity", "PATCH", path, {"domain": {"enabled": False}}, ok=False)
+    admin.call("identity", "DELETE", path, ok=False)
     check("domain" in lines["write"]["remedy"], lines["write"])
 
 
@@ -102,10 +109,22 @@ def test_user_who_may_create_servers(t):
     check("may create servers" in lines["servers"]["words"], lines["servers"])
 
 
+def test_no_quota_for_servers(t):
+    """With old policies every role may create servers: a project that may have none is as good."""
+    t.start_pocket("--no-servers")
+    m = Media(t, role="member")
+    m.admin.call("compute", "PUT", f"/os-quota-sets/{m.owner.project_id}",
+                 {"quota_set": {"instances": 0}})
+    lines = m.failing(["elsewhere"])
+    equal(lines["servers"]["outcome"], "ok", lines["servers"])
+    check("quota" in lines["servers"]["words"], lines["servers"])
+
+
 def test_wrong_region(t):
     t.start_pocket("--no-servers")
-    lines = Media(t).failing(["region"], SWIFT_REGION="nz-wlg-2")
-    check("pocket-1" in lines["region"]["words"], lines["region"])
+    m = Media(t)
+    lines = m.failing(["region"], SWIFT_REGION="nz-wlg-2")
+    check(m.settings["SWIFT_REGION"] in lines["region"]["words"], lines["region"])
 
 
 def test_auth_url_with_trailing_slash(t):
@@ -115,4 +134,5 @@ def test_auth_url_with_trailing_slash(t):
     check("slash" in lines["auth url"]["words"], lines["auth url"])
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
 """The faults that pocket makes on purpose are the ones asked for; a second pocket is refused."""
+import concurrent.futures
 import http.client
 import os
 import socket
@@ -80,6 +81,63 @@ def test_fault_kills(t):
     api = Api(p, "pocket")
     equal(api.call("object-store", "GET", "/box")[2].decode().split(), ["kill-after", "stop-after"],
           "what took effect")
+
+
+def test_fault_late(t):
+    """The request lands after its client has died: nobody is there to hear of it. The moment between
+    is the rule's, so that somebody else can look first."""
+    p = t.start_pocket("--no-servers")
+    api = Api(p, "pocket")
+    api.call("object-store", "PUT", "/box")
+    cases = [("object-store", "PUT", "/box/late", b"x", "GET", "/box/late"),
+             ("network", "POST", "/v2.0/networks", {"network": {"name": "late"}}, "GET",
+              "/v2.0/networks?name=late"),
+             ("object-store", "PUT", "/none/late", b"x", "GET", "/box/none")]  # refused at its head
+    for service, method, path, body, look, where in cases:
+        victim = subprocess.Popen(["/bin/sleep", "60"], preexec_fn=die_with_parent)
+        t.processes.append(victim)
+        pid_file = t.write("victim.pid", f"{victim.pid}\n")
+        p.fault({"match": f"{method} /", "do": "late", "ms": 700, "pid_file": pid_file})
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            answer = other.submit(outcome, api, service, method, path, body)
+            equal(victim.wait(10), -9, "victim")
+            status, _, found = api.call(service, look, where, ok=False)
+            check(status == 404 or found == {"networks": []}, f"{path}: too early: {status} {found}")
+            equal(answer.result(), "reset", path)
+        status, _, found = api.call(service, look, where, ok=False)
+        check(path.startswith("/none") or (status == 200 and found != {"networks": []}),
+              f"{path} did not land: {status} {found}")
+    equal([r["status"] for r in p.log() if r.get("fault") == "late"], [0, 0, 0], "log")
+
+
+def test_fault_barrier(t):
+    """Requests of several clients go on together; who waits in vain goes on alone."""
+    p = t.start_pocket("--no-servers")
+    api = Api(p, "pocket")
+    body = {"security_group": {"name": "x"}}
+    p.fault({"match": "POST /v2.0/security-groups", "do": "barrier", "parties": 3, "ms": 20000})
+    with concurrent.futures.ThreadPoolExecutor(3) as clients:
+        ask = lambda: (api.call("network", "POST", "/v2.0/security-groups", body)[0], time.monotonic())
+        first = [clients.submit(ask) for _ in range(2)]
+        # Another service goes on meanwhile, and nobody of the two.
+        api.call("network", "GET", "/v2.0/security-groups")
+        check(not any(f.done() for f in first), "the barrier did not hold")
+        released = time.monotonic()
+        third = ask()
+        times = [f.result() for f in first] + [third]
+    equal([status for status, _ in times], [201] * 3, "answers")
+    check(all(when > released for _, when in times), "somebody went before the third came")
+    p.fault({"match": "POST /v2.0/security-groups", "do": "barrier", "parties": 2, "ms": 300})
+    start = time.monotonic()
+    equal(ask()[0], 201, "alone")
+    check(0.3 <= time.monotonic() - start < 10, "the wait has an end")
+    p.fault({"n": 1, "service": "neutron", "do": "barrier", "ms": 60000})
+    with concurrent.futures.ThreadPoolExecutor(1) as clients:
+        hung = clients.submit(outcome, api, "network", "POST", "/v2.0/security-groups", body)
+        until("the request waits", 10, lambda: api.call("compute", "GET", "/flavors") and not hung.done())
+        p.stop()
+        hung.result(10)
+    equal(p.process.returncode, 0, "a barrier does not hold up the end")
 
 
 main()

@@ -10,6 +10,7 @@ typedef struct Own {
     bool detailed, fresh;
     const char *file;
     int64_t count, wait_ms, any;
+    OptList only;
 } Own;
 
 static const Opt own[] = {
@@ -21,6 +22,7 @@ static const Opt own[] = {
     {"wait", 'w', OPT_SPAN, "TIME", "How long to wait.", 1000, 3600000, offsetof(Own, wait_ms),
      "30s"},
     {"any", 0, OPT_INT, "N", "Any number.", 0, 0, offsetof(Own, any), NULL},
+    {"only", 0, OPT_LIST, "WHAT", "Only that.", 0, 0, offsetof(Own, only), NULL},
     OPT_END,
 };
 
@@ -197,6 +199,29 @@ static void argc_is_the_end(void **state)
     free(operands);
 }
 
+static void lists(void **state)
+{
+    (void)state;
+    Own o;
+    const Opt *const tables[] = {own, NULL};
+    char *argv[OPT_LIST_MAX + 3] = {(char[]){"plan"}, (char[]){"--only"}, (char[]){"web"},
+                                    (char[]){"--only=web.0"}};
+    char **operands = NULL;
+    assert_int_equal(opt_parse(4, argv, tables, (void *const[]){&o}, &operands, NULL), 0);
+    free(operands);
+    assert_int_equal(o.only.len, 2);
+    assert_string_equal(o.only.items[0], "web");
+    assert_string_equal(o.only.items[1], "web.0");
+    char more[] = "--only=x";
+    for (size_t i = 1; i < ARRAY_LEN(argv); i++)
+        argv[i] = more;
+    _cleanup_(err_clear) Err err = {0};
+    assert_int_equal(
+        opt_parse((int)ARRAY_LEN(argv), argv, tables, (void *const[]){&o}, &operands, &err),
+        -ERR_USAGE);
+    assert_string_equal(err.text, "--only is given more than 64 times");
+}
+
 static void help(void **state)
 {
     (void)state;
@@ -282,7 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_lines),      cmocka_unit_test(bad_lines),
         cmocka_unit_test(argc_is_the_end), cmocka_unit_test(help),
-        cmocka_unit_test(quantities),
+        cmocka_unit_test(quantities),      cmocka_unit_test(lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,8 @@ static char *shown(const CloudConfig *c)
                    c->application_credential_name ? c->application_credential_name : "");
     buf_printf(&b, " secret=%s %s %s %s%s", secret_expose(c->secret).p, c->region ? c->region : "-",
                c->interface, c->ca_file ? c->ca_file : "-", c->insecure ? " insecure" : "");
+    if (c->cert_file)
+        buf_printf(&b, " cert=%s,%s", c->cert_file, c->key_file ? c->key_file : "");
     for (size_t i = 0; i < c->overrides.len; i++)
         buf_printf(&b, " %s", c->overrides.items[i]);
     return buf_detach(&b);
@@ -136,7 +138,7 @@ static void what_is_read(void **state)
          "http://n:9696\n    auth:\n" AUTH,
          NULL, NULL, "a",
          "a password https://k.example:5000/v3 " JO " GRA7 internal HOME/ca.pem insecure "
-         "object-store@region=GRA network=http://n:9696"},
+         "network=http://n:9696 object-store@region=GRA"},
         {"clouds:\n  a:\n    insecure: 'True'\n    endpoint_type: admin\n    auth:\n" AUTH, NULL,
          NULL, "a", "a password https://k.example:5000/v3 " JO " - admin - insecure"},
         {"clouds:\n  a:\n    regions: [one, two]\n    auth:\n" AUTH, NULL, NULL, "a",
@@ -194,6 +196,93 @@ static void what_is_read(void **state)
     put_file("secure.yaml", NULL);
 }
 
+/* openstacksdk's rules, one a row; what it does was read from config/loader.py and
+ * config/cloud_region.py. */
+static void rules_of_openstacksdk(void **state)
+{
+#define NO_URL                                                                                     \
+    "      username: jo\n      password: sesame\n      project_name: reef\n"                       \
+    "      user_domain_name: Default\n      project_domain_name: Corp\n"
+#define VENDOR                                                                                     \
+    "public-clouds:\n  catalyst:\n    auth:\n      auth_url: https://{region_name}.v\n"            \
+    "      username: nobody\n    regions: [por, hlz]\n    verify: false\n"
+    static const struct {
+        const char *rule, *clouds, *secure, *vendors, *env, *name, *expected;
+    } rows[] = {
+        {"profile lies below the entry; its auth is merged, its first region taken",
+         "clouds:\n  a:\n    profile: catalyst\n    auth:\n" NO_URL, NULL, VENDOR, NULL, "a",
+         "a password https://por.v/v3 " JO " por public - insecure"},
+        {"`cloud` is the old word for profile",
+         "clouds:\n  a:\n    cloud: catalyst\n    verify: true\n    auth:\n" NO_URL, NULL, VENDOR,
+         "OS_REGION_NAME=hlz", "a", "a password https://hlz.v/v3 " JO " hlz public -"},
+        {"an unknown profile does nothing", "clouds:\n  a:\n    profile: other\n    auth:\n" AUTH,
+         NULL, VENDOR, NULL, "a", "a password https://k.example:5000/v3 " JO " - public -"},
+        {"the entry's region_name is chosen, not the profile's",
+         "clouds:\n  a:\n    profile: catalyst\n    region_name: own\n    auth:\n" NO_URL, NULL,
+         VENDOR, NULL, "a", "a password https://own.v/v3 " JO " own public - insecure"},
+        {"auth wins over what stands beside it",
+         "clouds:\n  a:\n    username: x\n    project_name: y\n    auth:\n" AUTH, NULL, NULL, NULL,
+         "a", "a password https://k.example:5000/v3 " JO " - public -"},
+        {"also over secure.yaml's beside it", "clouds:\n  a:\n    auth:\n" AUTH,
+         "clouds:\n  a:\n    password: x\n", NULL, NULL, "a",
+         "a password https://k.example:5000/v3 " JO " - public -"},
+        {"project_name wins over tenant_name, in whatever order",
+         "clouds:\n  a:\n    auth:\n" AUTH "      tenant_name: x\n", NULL, NULL, NULL, "a",
+         "a password https://k.example:5000/v3 " JO " - public -"},
+        {"endpoint_type wins over interface",
+         "clouds:\n  a:\n    endpoint_type: internalURL\n    interface: public\n    auth:\n" AUTH,
+         NULL, NULL, NULL, "a", "a password https://k.example:5000/v3 " JO " - internal -"},
+        {"an entry may be in secure.yaml alone", "clouds: {}\n", "clouds:\n  a:\n    auth:\n" AUTH,
+         NULL, NULL, "a", "a password https://k.example:5000/v3 " JO " - public -"},
+        {"region, interface and address for one service",
+         "clouds:\n  a:\n    compute_interface: internal\n    block_storage_endpoint_type: "
+         "adminURL\n"
+         "    volumev3_region_name: R\n    image_endpoint: http://i\n"
+         "    network_endpoint_override: http://n\n    auth:\n" AUTH,
+         NULL, NULL, NULL, "a",
+         "a password https://k.example:5000/v3 " JO
+         " - public - network=http://n volumev3@region=R "
+         "compute@interface=internal block-storage@interface=admin image=http://i"},
+        {"region_name with a comma is a list",
+         "clouds:\n  a:\n    region_name: one, two\n    auth:\n" AUTH, NULL, NULL,
+         "OS_REGION_NAME=two", "a", "a password https://k.example:5000/v3 " JO " two public -"},
+        {"its first is the default", "clouds:\n  a:\n    region_name: one,two\n    auth:\n" AUTH,
+         NULL, NULL, NULL, "a", "a password https://k.example:5000/v3 " JO " one public -"},
+        {"verify: false wins over cacert",
+         "clouds:\n  a:\n    verify: false\n    cacert: /ca\n    auth:\n" AUTH, NULL, NULL, NULL,
+         "a", "a password https://k.example:5000/v3 " JO " - public /ca insecure"},
+        {"cert and key", "clouds:\n  a:\n    cert: /c.pem\n    key: ~/k.pem\n    auth:\n" AUTH,
+         NULL, NULL, NULL, "a",
+         "a password https://k.example:5000/v3 " JO " - public - cert=/c.pem,HOME/k.pem"},
+        {"OS_CLOUD_NAME names the login of the environment", NULL, NULL, NULL,
+         "OS_CLOUD_NAME=mine|OS_AUTH_URL=http://e|OS_TOKEN=t|OS_AUTH_TYPE=token|OS_PROJECT_ID=p",
+         "mine", "mine token http://e/v3 user=/@/ project=/p@/ secret=t - public -"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_(cloud_config_clear) CloudConfig c = {0};
+        _cleanup_(err_clear) Err err = {0};
+        put_env(rows[i].env);
+        put_file("clouds.yaml", rows[i].clouds);
+        put_file("secure.yaml", rows[i].secure);
+        put_file("clouds-public.yaml", rows[i].vendors);
+        if (cloud_config_load(rows[i].name, &c, &err) < 0)
+            fail_msg("%s: %s", rows[i].rule, err.text);
+        _cleanup_free_ char *line = shown(&c);
+        _cleanup_(buf_clear) Buf expected = BUF_INIT(BUF_MAX_LINE);
+        const char *home = strstr(rows[i].expected, "HOME");
+        buf_add(&expected, rows[i].expected,
+                home ? (size_t)(home - rows[i].expected) : strlen(rows[i].expected));
+        if (home)
+            buf_printf(&expected, "%s%s", folder, home + 4);
+        if (!streq(line, expected.p))
+            fail_msg("%s:\n got    %s\n wanted %s", rows[i].rule, line, expected.p);
+    }
+    put_file("secure.yaml", NULL);
+    put_file("clouds-public.yaml", NULL);
+}
+
 static void what_is_refused(void **state)
 {
     static const struct {
@@ -212,7 +301,16 @@ static void what_is_refused(void **state)
         {"clouds:\n  a:\n    auth:\n      username: jo\n", NULL, "a",
          ":2:3: ", "the cloud `a` has no `auth_url`"},
         {"clouds:\n  a:\n    profile: catalyst\n    auth:\n      username: jo\n", NULL, "a",
-         ":3:14: ", "vendor profiles are not read: write `auth_url` into `auth`"},
+         ":3:14: ",
+         "the profile `catalyst` is not in a clouds-public.yaml (those that come with openstacksdk "
+         "or "
+         "stand at an address are not read): write `auth_url` into `auth`"},
+        {"clouds:\n  a:\n    compute_interface: outside\n    auth:\n" AUTH, NULL, "a",
+         ":3:24: ", "compute_interface must be public, internal or admin, not `outside`"},
+        {"clouds:\n  a:\n    region_name: one\n    auth:\n" AUTH, "OS_REGION_NAME=two", "a",
+         ":3:18: ", "the cloud `a` has no region `two` (OS_REGION_NAME); it has: one"},
+        {"clouds:\n  envvars:\n    auth:\n" AUTH "  a:\n    auth:\n" AUTH, "OS_AUTH_URL=http://e",
+         "a", ":2:3: ", "`envvars` is also the name of the login that OS_* make; rename this one"},
         {"clouds:\n  a:\n    auth:\n      auth_url: k.example\n", NULL, "a",
          ":4:17: ", "auth_url must begin with https:// (or http://)"},
         {"clouds:\n  a:\n    auth:\n      auth_url: http://k\n      username: jo\n      "
@@ -325,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read),
+        cmocka_unit_test(rules_of_openstacksdk),
         cmocka_unit_test(what_is_refused),
         cmocka_unit_test(no_file_at_all),
         cmocka_unit_test(the_first_file_counts_alone),

@@ -180,7 +180,8 @@ static void a_look_in_one_wave(void **state)
     check(
         &w, RESOURCE_SERVER, "db.0", "v1",
         "{\"addresses\":[],\"flavor\":\"c1.c1r1\",\"group\":\"db\",\"image\":\"i9\",\"metadata\":{"
-        "\"atoll\":\"reef\",\"atoll-boot\":\"b0\"},\"ports\":[\"db.0\"],\"task\":\"\",\"volumes\":"
+        "\"atoll\":\"reef\",\"atoll-boot\":\"b0\"},\"ports\":[\"db.0\"],\"task\":\"\",\"updated\":"
+        "0,\"volumes\":"
         "[\"db.0\"]}");
     const Resource *server = world_find(&w, RESOURCE_SERVER, "db.0", 0);
     assert_string_equal(server->fault, "No valid host");
@@ -212,7 +213,8 @@ static void a_part_is_looked_at_again(void **state)
     check(
         &w, RESOURCE_SERVER, "db.0", "v1",
         "{\"addresses\":[],\"flavor\":\"c1.c1r1\",\"group\":\"db\",\"image\":\"i9\",\"metadata\":{"
-        "\"atoll\":\"reef\",\"atoll-boot\":\"b0\"},\"ports\":[\"db.0\"],\"task\":\"\",\"volumes\":"
+        "\"atoll\":\"reef\",\"atoll-boot\":\"b0\"},\"ports\":[\"db.0\"],\"task\":\"\",\"updated\":"
+        "0,\"volumes\":"
         "[\"db.0\"]}");
     /* Ports and interfaces are one list, and each asks for its own. */
     assert_int_equal(world_look(&clouds, 1u << RESOURCE_PORT, NULL, &w, NULL), 0);
@@ -331,12 +333,14 @@ static void facts_are_kept_for_an_hour(void **state)
     json_object_del(w.facts, "clouds");
     _cleanup_free_ char *rest = json_text_new(w.facts);
     assert_string_equal(
-        rest, "{\"external\":{\"public\":\"x1\"},\"flavors\":{\"c1.c1r1\":{\"id\":\"f-1\","
-              "\"ram_mb\":1024,\"vcpus\":1}},\"images\":{\"debian-12\":\"i9\"},\"roles\":{}"
-              ",\"volume_types\":[\"hdd\",\"nvme\"]}");
+        rest,
+        "{\"asked\":true,\"external\":{\"public\":\"x1\"},\"flavors\":{\"c1.c1r1\":{\"id\":\"f-1\","
+        "\"ram_mb\":1024,\"vcpus\":1}},\"images\":{\"debian-12\":\"i9\"},\"roles\":{}"
+        ",\"volume_types\":[\"hdd\",\"nvme\"]}");
     assert_int_equal(world_facts(&clouds, dir, false, now + 59 * MINUTE, &w, NULL), 0);
     assert_int_equal(s->log.len, 6);
     assert_string_equal(json_str(w.facts, "external.public"), "x1");
+    assert_false(json_bool(w.facts, "asked", true));
     assert_int_equal(world_facts(&clouds, dir, false, now + 61 * MINUTE, &w, NULL), 0);
     assert_int_equal(s->log.len, 11);
     assert_int_equal(world_facts(&clouds, dir, true, now + 61 * MINUTE, &w, NULL), 0);

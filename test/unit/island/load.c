@@ -118,7 +118,7 @@ static const struct {
 } refused[] = {
     /* Keys. */
     {"domain:", "domian:", "reef.yaml:2:1: unknown key \"domian\": did you mean \"domain\"?",
-     "allowed: island, domain, cloud, image, release, network, servers, edge, media, env, "
+     "allowed: island, domain, cloud, image, release, network, servers, moved, edge, media, env, "
      "ssh_keys, "
      "backup"},
     {"flavor: small, roles: [edge", "flavour: small, roles: [edge",
@@ -282,6 +282,36 @@ static const struct {
      "reef.yaml:5:11: network.cidr has too few addresses for 12 servers: take a larger one", NULL},
     {"servers:", "network: {dns: [resolver]}\nservers:",
      "reef.yaml:5:17: \"resolver\" is not an IP address", NULL},
+    /* Networks that are only used. */
+    {"servers:", "network: {name: lan}\nservers:", "reef.yaml:5:1: network.subnet is missing",
+     "a network that is there already needs both, name and subnet"},
+    {"servers:", "network: {subnet: lan}\nservers:", "reef.yaml:5:1: network.name is missing",
+     NULL},
+    {"servers:", "network: {name: lan, subnet: s, cidr: 10.1.0.0/24}\nservers:",
+     "reef.yaml:5:33: network.cidr goes with a network of the island's own, not with network.name",
+     NULL},
+    {"servers:", "network: {name: lan, subnet: s, router: r}\nservers:",
+     "reef.yaml:5:33: network.router goes with a network of the island's own, not with "
+     "network.name",
+     NULL},
+    {"servers:", "network: {router: ''}\nservers:",
+     "reef.yaml:5:19: network.router is empty; it must be a router's name", NULL},
+    /* Moved volumes. */
+    {"servers:", "moved: {db: db}\nservers:", "reef.yaml:5:9: moved: from db to itself", NULL},
+    {"servers:", "moved: {bd: web}\nservers:",
+     "reef.yaml:5:9: moved names the tier \"bd\", which is not in servers",
+     "moved: {new tier: old tier}"},
+    {"servers:", "moved: {web: old}\nservers:", "reef.yaml:5:9: moved: servers.web has no volume",
+     NULL},
+    {"servers:", "moved: {db: Web}\nservers:",
+     "reef.yaml:5:13: moved.db is \"Web\"; it must be a tier's name", NULL},
+    {"servers:\n  web: {", "moved: {db: web}\nservers:\n  web: {volume: {size: 1GB}, ",
+     "reef.yaml:5:9: moved: servers.web still has a volume of its own",
+     "take `volume` out of servers.web: servers.db has it now"},
+    {"servers:\n  web: {", "moved: {db: web, web: old}\nservers:\n  web: {volume: {size: 1GB}, ",
+     "reef.yaml:5:9: moved: servers.web still has a volume of its own", NULL},
+    {"servers:\n  web: {", "moved: {db: old, web: old}\nservers:\n  web: {volume: {size: 1GB}, ",
+     "reef.yaml:5:9: moved: the volumes of old can't be those of web and of db", NULL},
     {"servers:", "edge: {https: 443}\nservers:", "reef.yaml:5:8: edge.https needs a certificate",
      "give edge.tls: {certificate: FILE, key: FILE}, or https: 0"},
     {"servers:", "edge: {tls: {certificate: /c}}\nservers:",

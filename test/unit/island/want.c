@@ -108,7 +108,7 @@ static const char *const golden[] = {
     "\"certificate\":\"\",\"http\":0,\"https\":0,\"key\":\"\"},\"peers\":{},\"prepare\":false,"
     "\"processes\":{},\"queues\":[],\"release\":{\"image\":\"\",\"kind\":\"canary\",\"tree\":\"\","
     "\"version\":\"\"},\"roles\":[\"redis\",\"postgres\"],\"scheduler\":false,\"server\":\"db.0\","
-    "\"ssh_keys\":[],\"threads\":{},\"volume\":\"db.0\"}",
+    "\"ssh_keys\":[],\"threads\":{},\"volume\":\"db.0\",\"volume_gb\":50}",
 };
 
 static void whole(void **state)
@@ -137,6 +137,60 @@ static void whole(void **state)
         assert_string_equal(line, golden[k]);
     }
     assert_int_equal(v.len, ARRAY_LEN(golden));
+}
+
+static const Resource *there(const ResourceVec *v, ResourceKind kind, const char *key)
+{
+    for (size_t i = 0; i < v->len; i++)
+        if (v->items[i].kind == kind && streq(v->items[i].key, key))
+            return &v->items[i];
+    return NULL;
+}
+
+/* What is there already is named by its id; what belongs to it is not wanted. */
+static void used_and_moved(void **state)
+{
+    static const char used[] =
+        "{\"external\": {\"wan\": \"net-1\"}, \"routers\": {\"edge\": \"r-1\"}, \"networks\": "
+        "{\"lan\": \"n-1\"}, \"subnets\": {\"lan4\": {\"id\": \"s-1\", \"network\": \"n-1\"}}}";
+    static const struct {
+        const char *network; /* of the file */
+        bool router, subnet, interface;
+        const char *of_interface, *of_port; /* attrs */
+    } rows[] = {
+        {"network: {router: edge}\n", false, true, true,
+         "{\"address\":\"10.77.0.1\",\"foreign\":true,\"network\":\"main\",\"router\":\"r-1\","
+         "\"subnet\":\"main\"}",
+         "{\"groups\":[\"web\"],\"network\":\"main\",\"subnet\":\"main\"}"},
+        {"network: {name: lan, subnet: lan4}\n", false, false, false, NULL,
+         "{\"foreign\":true,\"groups\":[\"web\"],\"network\":\"n-1\",\"subnet\":\"s-1\"}"},
+        {"moved: {db: old}\n", true, true, true, NULL, NULL},
+    };
+    _cleanup_json_ json_t *facts = json_parse_new(used, strlen(used), NULL);
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(want_clear) ResourceVec v = {0};
+        _cleanup_free_ char *text = xasprintf("%s%s", two_tiers, rows[k].network);
+
+        parse(text, &i);
+        island_want(&i, facts, &v);
+        const Resource *interface = there(&v, RESOURCE_INTERFACE, "main");
+        const Resource *port = find(&v, RESOURCE_PORT, "web.0");
+        assert_int_equal(there(&v, RESOURCE_ROUTER, "main") != NULL, rows[k].router);
+        assert_int_equal(there(&v, RESOURCE_SUBNET, "main") != NULL, rows[k].subnet);
+        assert_int_equal(interface != NULL, rows[k].interface);
+        assert_non_null(find(&v, RESOURCE_FLOATING_IP, "main"));
+        _cleanup_free_ char *of_interface = interface ? json_text_new(interface->attrs) : NULL;
+        _cleanup_free_ char *of_port = json_text_new(port->attrs);
+        if (rows[k].of_interface)
+            assert_string_equal(of_interface, rows[k].of_interface);
+        if (rows[k].of_port)
+            assert_string_equal(of_port, rows[k].of_port);
+        const char *moved = json_str(find(&v, RESOURCE_VOLUME, "db.0")->attrs, "moved");
+        assert_true(streq(moved, k == 2 ? "old.0" : NULL));
+    }
 }
 
 static const char four_tiers[] =
@@ -296,11 +350,53 @@ static void preflight(void **state)
     }
 }
 
+static void preflight_of_the_used(void **state)
+{
+    static const char used_text[] =
+        "{\"external\": {\"wan\": \"net-1\"}, \"flavors\": {\"small\": {}, \"big\": {}}, "
+        "\"images\": {\"debian-12\": \"i\"}, \"volume_types\": [\"nvme\"], \"routers\": {\"edge\": "
+        "\"r-1\"}, \"networks\": {\"lan\": \"n-1\", \"wan2\": \"n-2\"}, \"subnets\": {\"lan4\": "
+        "{\"id\": "
+        "\"s-1\", \"network\": \"n-1\"}}}";
+    static const struct {
+        const char *network, *text; /* NULL: fine */
+    } rows[] = {
+        {"network: {router: edge}\n", NULL},
+        {"network: {router: edg}\n",
+         "reef.yaml:9:19: network.router: the cloud has no router \"edg\": did you mean \"edge\"?"},
+        {"network: {name: lan, subnet: lan4}\n", NULL},
+        {"network: {name: lna, subnet: lan4}\n",
+         "network.name: the cloud has no network \"lna\": did you mean \"lan\"?"},
+        {"network: {name: lan, subnet: lan6}\n",
+         "network.subnet: the cloud has no subnet \"lan6\""},
+        {"network: {name: wan2, subnet: lan4}\n",
+         "network.subnet: the subnet lan4 is not of the network wan2"},
+    };
+    _cleanup_json_ json_t *facts = json_parse_new(used_text, strlen(used_text), NULL);
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(err_clear) Err err = {0};
+        _cleanup_free_ char *text = xasprintf("%s%s", two_tiers, rows[k].network);
+
+        parse(text, &i);
+        assert_int_equal(island_preflight(&i, facts, &err), rows[k].text ? -ERR_PREFLIGHT : 0);
+        if (rows[k].text && !strstr(err.text, rows[k].text))
+            fail_msg("row %zu: %s", k, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),      cmocka_unit_test(split),     cmocka_unit_test(stable),
-        cmocka_unit_test(containers), cmocka_unit_test(preflight),
+        cmocka_unit_test(whole),
+        cmocka_unit_test(used_and_moved),
+        cmocka_unit_test(split),
+        cmocka_unit_test(stable),
+        cmocka_unit_test(containers),
+        cmocka_unit_test(preflight),
+        cmocka_unit_test(preflight_of_the_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,10 @@ static _unused_ World paper_built(const Goal *g)
         Resource *r = &w.items.items[i];
 
         free(r->id);
-        r->id = xasprintf("id-%s-%s", resource_row(r->kind)->prefix, r->key);
+        r->id = r->generation > 1 ? xasprintf("id-%s-%s-g%d", resource_row(r->kind)->prefix, r->key,
+                                              r->generation)
+                                  : xasprintf("id-%s-%s", resource_row(r->kind)->prefix, r->key);
+        json_object_del(r->attrs, "ids");
         r->created_at = NOW - HOUR;
         if (r->kind == RESOURCE_PORT)
             json_object_set_new(r->attrs, "address", json_string("10.77.0.9"));
@@ -81,6 +84,11 @@ static _unused_ World paper_built(const Goal *g)
         _cleanup_json_ json_t *spec = NULL;
         char hash[17];
 
+        if (r->kind == RESOURCE_FLOATING_IP)
+            json_object_set_new(
+                r->attrs, "ids",
+                json_make_new("{s:s}", "port",
+                              world_find(&w, RESOURCE_PORT, json_str(r->attrs, "port"), 0)->id));
         if (r->kind != RESOURCE_HOST)
             continue;
         spec = host_spec_new(want, &w);
@@ -91,7 +99,7 @@ static _unused_ World paper_built(const Goal *g)
     return w;
 }
 
-static void paper_next(const Goal *g, const World *w, Next *ret)
+static _unused_ void paper_next(const Goal *g, const World *w, Next *ret)
 {
     _cleanup_(err_clear) Err err = {0};
 
@@ -100,7 +108,8 @@ static void paper_next(const Goal *g, const World *w, Next *ret)
 }
 
 static const char *const paper_verbs[KIND_VERBS] = {
-    "create", "rules", "unrule", "attach", "detach", "grant", "change", "empty", "delete", "send"};
+    "create", "rules", "unrule", "attach",  "detach",  "grant",  "change", "empty", "delete",
+    "send",   "mark",  "resize", "confirm", "rebuild", "extend", "retype", "rename"};
 
 /* "create server web.0; attach ip main": the whole of it, for one comparison. */
 static _unused_ char *paper_text(const Next *n)

@@ -1,0 +1,164 @@
+"""What a cloud's administrator and its customers would make: seed.py identity|things LAB PORT REGION.
+
+`identity`: the services' users and the catalogue; project atoll with the member atoll, who owns
+nothing else; atoll-media and atoll-backup with owners of their own, who may also manage users; and
+LAB/clouds.yaml with the logins real, real-media, real-backup and real-admin. `things`: what pocket
+has too, by the same names: flavors, an image, an external network, volume types. Idempotent.
+"""
+import json
+import os
+import random
+import secrets
+import sys
+import time
+import urllib.error
+import urllib.request
+
+STEP, LAB, PORT, REGION = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+HOST = "http://127.0.0.1"
+KEYSTONE = f"{HOST}:{PORT}/v3"
+# name, type, port behind the first, path
+SERVICES = [("swift", "object-store", 1, "/v1/AUTH_%(project_id)s"), ("glance", "image", 2, ""),
+            ("placement", "placement", 3, ""), ("nova", "compute", 4, "/v2.1"),
+            ("neutron", "network", 5, ""), ("cinder", "volumev3", 6, "/v3/%(project_id)s")]
+# project and user, roles
+CUSTOMERS = [("atoll", ["member"]), ("atoll-media", ["member", "manager"]),
+             ("atoll-backup", ["member", "manager"])]
+FLAVORS = [("c1.c1r1", 1, 1024), ("c1.c1r2", 1, 2048), ("c1.c2r2", 2, 2048), ("c1.c4r8", 4, 8192)]
+VOLUME_TYPES = ["file", "b1.sr-r3-nvme-1000"]
+TOKEN = None
+
+
+def call(method, url, body=None, allowed=(), data=None):
+    headers = {"Content-Type": "application/json" if data is None else "application/octet-stream"}
+    if TOKEN:
+        headers["X-Auth-Token"] = TOKEN
+    if body is not None:
+        data = json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method),
+                                    timeout=120) as answer:
+            text = answer.read()
+            return answer.headers, json.loads(text) if text else None
+    except urllib.error.HTTPError as e:
+        if e.code in allowed:
+            return e.headers, None
+        sys.exit(f"{method} {url}: {e.code} {e.read().decode(errors='replace')[:500]}")
+
+
+def login(password):
+    global TOKEN
+    user = {"name": "admin", "domain": {"id": "default"}, "password": password}
+    headers, _ = call("POST", f"{KEYSTONE}/auth/tokens", {"auth": {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}})
+    TOKEN = headers["X-Subject-Token"]
+
+
+def made(kind, name, query="", **more):
+    """The id of the user, project, role or service of that name, made if it is not there."""
+    _, answer = call("GET", f"{KEYSTONE}/{kind}s?name={name}{query}")
+    if answer[kind + "s"]:
+        return answer[kind + "s"][0]["id"]
+    _, answer = call("POST", f"{KEYSTONE}/{kind}s", {kind: dict(more, name=name)})
+    return answer[kind]["id"]
+
+
+def grant(project, user, *roles):
+    for role in roles:
+        call("PUT", f"{KEYSTONE}/projects/{project}/users/{user}/roles/{made('role', role)}")
+
+
+def endpoints(name, kind, url):
+    service = made("service", name, type=kind)
+    _, there = call("GET", f"{KEYSTONE}/endpoints?service_id={service}")
+    for interface in {"public", "internal", "admin"} - {e["interface"] for e in there["endpoints"]}:
+        call("POST", f"{KEYSTONE}/endpoints", {"endpoint": {
+            "service_id": service, "interface": interface, "region_id": REGION, "url": url}})
+
+
+def identity(password):
+    service = made("project", "service", domain_id="default")
+    for name, kind, port, path in SERVICES:
+        user = made("user", name, "&domain_id=default", domain_id="default", password=password)
+        grant(service, user, "admin", "service")
+        endpoints(name, kind, f"{HOST}:{PORT + port}{path}")
+    for role in ("manager", "media", "ResellerAdmin"):
+        made("role", role)
+    logins = {"real-admin": ("admin", password)}
+    for name, roles in CUSTOMERS:
+        secret = secrets.token_urlsafe(24)
+        project = made("project", name, domain_id="default")
+        user = made("user", name, "&domain_id=default", domain_id="default", password=secret)
+        grant(project, user, *roles)
+        logins[name.replace("atoll", "real")] = (name, secret)
+    path = f"{LAB}/clouds.yaml"
+    if not os.path.exists(path):
+        write_clouds(path, logins)
+
+
+def write_clouds(path, logins):
+    text = "# Written by test/openstack/seed.py.\nclouds:\n"
+    for cloud, (name, secret) in logins.items():
+        text += (f"  {cloud}:\n    auth:\n      auth_url: {KEYSTONE}\n      username: {name}\n"
+                 f"      password: {secret}\n      project_name: {name}\n"
+                 "      user_domain_name: Default\n      project_domain_name: Default\n"
+                 f"    region_name: {REGION}\n    identity_api_version: 3\n")
+    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+        f.write(text)
+    os.rename(path + ".new", path)
+
+
+def things():
+    nova, neutron = f"{HOST}:{PORT + 4}/v2.1", f"{HOST}:{PORT + 5}/v2.0"
+    glance = f"{HOST}:{PORT + 2}/v2"
+    _, project = call("GET", f"{KEYSTONE}/projects?name=admin")
+    cinder = f"{HOST}:{PORT + 6}/v3/{project['projects'][0]['id']}"
+    for name, cpus, ram in FLAVORS:
+        call("POST", f"{nova}/flavors", {"flavor": {"name": name, "vcpus": cpus, "ram": ram,
+                                                    "disk": 10}}, (409,))
+    for name in VOLUME_TYPES:
+        call("POST", f"{cinder}/types", {"volume_type": {
+            "name": name, "extra_specs": {"volume_backend_name": "file"}}}, (409,))
+    _, images = call("GET", f"{glance}/images?name=debian-12")
+    if not images["images"]:
+        _, image = call("POST", f"{glance}/images", {
+            "name": "debian-12", "disk_format": "raw", "container_format": "bare",
+            "visibility": "public", "os_distro": "debian"})
+        call("PUT", f"{glance}/images/{image['id']}/file", data=bytes(1 << 20))
+    _, networks = call("GET", f"{neutron}/networks?name=public")
+    if not networks["networks"]:
+        _, network = call("POST", f"{neutron}/networks", {"network": {
+            "name": "public", "router:external": True, "shared": True,
+            "provider:network_type": "flat", "provider:physical_network": "outside"}})
+        # Two clouds on one machine must not hand out the same addresses.
+        call("POST", f"{neutron}/subnets", {"subnet": {
+            "name": "public", "network_id": network["network"]["id"], "ip_version": 4,
+            "cidr": f"127.78.{random.randint(0, 255)}.0/24", "enable_dhcp": False}})
+    no_servers(nova)
+    wait_for_hypervisor(nova)
+
+
+def no_servers(nova):
+    """Nova Zed lets every role of a project create servers; in these two projects there may be none."""
+    for name in ("atoll-media", "atoll-backup"):
+        _, answer = call("GET", f"{KEYSTONE}/projects?name={name}")
+        call("PUT", f"{nova}/os-quota-sets/{answer['projects'][0]['id']}", {"quota_set": {
+            "instances": 0, "force": True}})
+
+
+def wait_for_hypervisor(nova):
+    end = time.monotonic() + 90
+    while True:
+        _, answer = call("GET", f"{nova}/os-services?binary=nova-compute")
+        if any(s["state"] == "up" for s in answer["services"]):
+            return
+        if time.monotonic() > end:
+            sys.exit("nova-compute did not come up")
+        time.sleep(0.5)
+
+
+with open(f"{LAB}/password") as password_file:
+    PASSWORD = password_file.read().strip()
+login(PASSWORD)
+identity(PASSWORD) if STEP == "identity" else things()

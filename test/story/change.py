@@ -1,0 +1,151 @@
+"""A running island changes under load: 50 requests a second and 1,000 jobs. Nothing but 2xx, each job
+once; and where an outage is announced, it is the outage that is measured."""
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import *
+
+HEAD = """\
+island: reef
+domain: reef.example
+cloud: pocket
+image: debian-12
+release: {canary: true}
+network: {cidr: 127.77.0.0/24}
+edge: {http: 8080}
+servers:
+"""
+DB = "  db: {flavor: c1.c1r1, roles: [postgres, redis], volume: {size: 10GB}}\n"
+ONE = "  web: {flavor: c1.c2r2, roles: [edge, web, worker]}\n"
+SPLIT = ("  web: {flavor: c1.c2r2, roles: [edge, web]}\n"
+         "  jobs: {flavor: c1.c2r2, roles: [worker]}\n")
+EDGE = ("  edge: {flavor: c1.c1r1, roles: [edge]}\n"
+        "  web: {flavor: c1.c2r2, count: %d, roles: [web, worker]}\n")
+MEDIA = "media: {container: user-uploads, cloud: pocket-media}\n"
+
+
+class Load:
+    """Requests at a steady rate, each on a connection of its own; what was not 2xx is kept."""
+
+    def __init__(self, url, rate):
+        self.url, self.rate, self.bad, self.sent = url, rate, [], 0
+        self.gaps, self.last_good, self.longest = [], time.monotonic(), 0.0
+        self.lock, self.done = threading.Lock(), False
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(10)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, number):
+        due = time.monotonic() + number / self.rate
+        while not self.done:
+            time.sleep(max(0, due - time.monotonic()))
+            due += len(self.threads) / self.rate
+            start = time.monotonic()
+            try:
+                with urllib.request.urlopen(self.url, timeout=30) as r:
+                    status = r.status
+                    r.read()
+            except urllib.error.HTTPError as e:
+                status = e.code
+            except OSError as e:
+                status = str(e)
+            now = time.monotonic()
+            with self.lock:
+                self.sent += 1
+                if isinstance(status, int) and status // 100 == 2:
+                    self.longest = max(self.longest, now - self.last_good)
+                    self.last_good = now
+                else:
+                    self.bad.append((round(start, 2), status))
+
+    def end(self):
+        self.done = True
+        for thread in self.threads:
+            thread.join()
+        return self
+
+
+def start(t, servers):
+    t.start_pocket()
+    t.island(HEAD + servers + DB + MEDIA)
+    t.apply()
+    t.ready()
+    return f"http://{t.address()}:8080"
+
+
+def jobs(base, n, ms):
+    with urllib.request.urlopen(f"{base}/jobs?n={n}&queue=default&ms={ms}", timeout=60) as r:
+        return json.load(r)["token"]
+
+
+def all_ran_once(base, token, n, seconds):
+    def count():
+        with urllib.request.urlopen(f"{base}/jobs/count?token={token}", timeout=60) as r:
+            got = json.load(r)
+        return got if not got["missing"] else None
+    got = until(f"{n} jobs are done", seconds, count)
+    equal((got["missing"], got["duplicates"]), (0, 0), f"jobs {got}")
+
+
+def under_load(t, base, words, servers, *options):
+    """One apply to `servers` under load; the island has to be as the file says afterwards."""
+    t.write("island.yaml", (HEAD + servers + DB + MEDIA).replace("127.77.0.0/24", t.cidr))
+    token = jobs(base, 1000, 20)
+    load = Load(base + "/health", 50)
+    began = time.monotonic()
+    try:
+        result = t.apply(*options)
+    finally:
+        took = time.monotonic() - began
+        load.end()
+    print(f"# {words}: {took:.1f} s, {load.sent} requests, {len(load.bad)} not 2xx, longest gap "
+          f"between two good answers {load.longest * 1000:.0f} ms", flush=True)
+    check(not load.bad, f"{words}: {load.bad[:5]}\n{result}")
+    check(load.sent > took * 25, f"{words}: only {load.sent} requests in {took:.0f} s")
+    all_ran_once(base, token, 1000, 120)
+    plan = t.atoll("plan", "--detailed-exitcode")
+    check("No changes" in plan.out, plan)
+    return result
+
+
+def test_workers_are_split_off(t):
+    base = start(t, ONE)
+    under_load(t, base, "splitting the workers off", SPLIT)
+    under_load(t, base, "and putting them back", ONE)
+
+
+def test_web_from_one_to_three_to_one(t):
+    base = start(t, EDGE % 1)
+    under_load(t, base, "web from 1 to 3", EDGE % 3)
+    under_load(t, base, "web from 3 to 1", EDGE % 1)
+
+
+def test_a_web_server_is_replaced(t):
+    base = start(t, ONE)
+    under_load(t, base, "replacing the web server", ONE, "--replace", "web.0")
+    names = [n for k, n, b in t.pocket.rows("server")]
+    equal(sorted(names), ["reef-db-0", "reef-web-0-g2"], "servers")
+
+
+def test_the_database_server_is_replaced_around_its_volume(t):
+    base = start(t, ONE)
+    before = [b["id"] for k, n, b in t.pocket.rows("volume")]
+    ready = t.ready()
+    load = Load(base + "/ready", 5)
+    try:
+        plan = t.atoll("plan", "--replace", "db.0", "--json")
+        t.apply("--replace", "db.0")
+        t.ready(60)
+    finally:
+        load.end()
+    said = plan.events("change_summary")[0]["downtime_s"]
+    print(f"# replacing the database server: outage said {said} s, measured {load.longest:.1f} s")
+    check(said / 2 <= load.longest <= said * 2,
+          f"the plan says {said} s, the outage was {load.longest:.1f} s")
+    equal([b["id"] for k, n, b in t.pocket.rows("volume")], before, "the volume")
+    check(ready["ready"], ready)
+
+
+main()
