@@ -2,7 +2,7 @@
 #include "cloud/answer.h"
 #include "cloud/flight.h"
 
-static int land_login(Cloud *c, Call *call, Err *err)
+static int land_login(Cloud *c, Call *call, Msec start, Err *err)
 {
     static const char *const secrets[] = {
         [AUTH_PASSWORD] = "user name, password and domain",
@@ -20,7 +20,7 @@ static int land_login(Cloud *c, Call *call, Err *err)
                      c->config.source ? c->config.source : "clouds.yaml");
         return err_wrap(err, "logging in to %s", name);
     }
-    login_note_date(c, answer_header(&call->reply_headers, "Date"), time_now());
+    login_note_date(c, answer_header(&call->reply_headers, "Date"), start, time_now());
     int r =
         login_accept(c, answer_header(&call->reply_headers, "X-Subject-Token"), call->json, err);
     return r < 0 ? err_wrap(err, "logging in to %s", name) : 0;
@@ -52,7 +52,7 @@ static void login_each(Cloud *const *clouds, size_t n, Err *errs)
     }
     flight_run(flights, k);
     for (size_t i = 0; i < k; i++) {
-        (void)land_login(clouds[who[i]], &calls[i], &errs[who[i]]);
+        (void)land_login(clouds[who[i]], &calls[i], now, &errs[who[i]]);
         flight_clear(&flights[i]);
         call_clear(&calls[i]);
     }
@@ -115,6 +115,7 @@ int cloud_perform(Call *calls, size_t n, Err *err)
 {
     Flight *flights = xcalloc(MAX(n, 1), sizeof *flights);
     const Call *failed = NULL;
+    Msec start = time_now();
 
     for (size_t i = 0; i < n; i++) {
         flights[i].call = &calls[i];
@@ -124,8 +125,7 @@ int cloud_perform(Call *calls, size_t n, Err *err)
     flight_run(flights, n);
     for (size_t i = 0; i < n; i++) {
         flight_clear(&flights[i]);
-        if (calls[i].service == CLOUD_IDENTITY)
-            login_note_date(calls[i].cloud, call_header(&calls[i], "Date"), time_now());
+        login_note_date(calls[i].cloud, call_header(&calls[i], "Date"), start, time_now());
         if (calls[i].err.kind && !failed)
             failed = &calls[i];
     }

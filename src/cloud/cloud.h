@@ -55,8 +55,10 @@ const char *cloud_region(const Cloud *c); /* of the object store's endpoint */
 bool cloud_has_role(const Cloud *c, const char *role);
 const CloudConfig *cloud_config(const Cloud *c);
 /* How far the cloud's clock is ahead of this machine's (negative: behind), by the Date of
- * Keystone's last answer; 0 within half a minute, or when no answer had one. */
+ * its last answer; 0 within half a minute, or when no answer had one. */
 Msec cloud_skew(const Cloud *c);
+/* The cloud's time: what leases, signed URLs, and ages of what it made are judged by. */
+Msec cloud_now(const Cloud *c);
 /* Base address with its version suffix and no trailing slash ("http://h:p/v2.0"); ERR_NOT_FOUND
  * with the services that the catalogue has, and the regions. */
 int cloud_endpoint(Cloud *c, CloudService s, const char **ret, Err *err) _must_check_;

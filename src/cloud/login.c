@@ -68,22 +68,31 @@ static void forget_endpoints(Cloud *c)
     }
 }
 
-/* Seconds are rounded, and an answer takes its time. */
+/* Seconds are rounded, and proxies may have an answer of a while ago. */
 #define SKEW_MIN (30 * SECOND)
 
-void login_note_date(Cloud *c, const char *date, Msec now)
+void login_note_date(Cloud *c, const char *date, Msec start, Msec end)
 {
     Msec there;
 
     if (!date || !time_parse_http(date, &there))
         return;
-    Msec skew = there - now;
-    c->skew_ms = skew > SKEW_MIN || skew < -SKEW_MIN ? skew : 0;
+    if (there > end + SKEW_MIN)
+        c->skew_ms = there - end;
+    else if (there < start - SKEW_MIN)
+        c->skew_ms = there - start;
+    else
+        c->skew_ms = 0;
 }
 
 Msec cloud_skew(const Cloud *c)
 {
     return c->skew_ms;
+}
+
+Msec cloud_now(const Cloud *c)
+{
+    return time_now() + c->skew_ms;
 }
 
 int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err)

@@ -28,8 +28,9 @@ struct Cloud {
 json_t *login_body_new(const CloudConfig *c);
 /* Keeps what the answer to it says, also in the cache. */
 int login_accept(Cloud *c, const char *token, const json_t *answer, Err *err) _must_check_;
-/* Takes the cloud's clock from an answer's Date (NULL: none, or none that can be read). */
-void login_note_date(Cloud *c, const char *date, Msec now);
+/* Takes the cloud's clock from the Date (NULL: none, or none that can be read) of an answer that
+ * came between `start` and `end`. */
+void login_note_date(Cloud *c, const char *date, Msec start, Msec end);
 /* A token is there, from the cache or this run, and good for a while. */
 bool login_is_good(Cloud *c, Msec now);
 /* The token was refused: it is thrown away, in the cache too. */

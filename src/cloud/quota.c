@@ -1,5 +1,6 @@
 #include "cloud/quota.h"
 #include "cloud/answer.h"
+#include "cloud/kind.h"
 
 const QuotaRow quota_rows[QUOTA_ITEMS] = {
     [QUOTA_INSTANCES] = {"server", "servers", CLOUD_COMPUTE},
@@ -104,9 +105,11 @@ static Call ask(Cloud *c, CloudService s, bool plain)
     return call;
 }
 
+/* Refused, in whatever words: not every cloud has these calls, or lets everybody make them. */
 static bool untold(const Call *call)
 {
-    return call->err.kind == ERR_DENIED || call->err.kind == ERR_NOT_FOUND;
+    return call->status >= 400 && call->status < 500 && call->err.kind != ERR_AUTH &&
+           call->err.kind != ERR_TEMPORARY;
 }
 
 int quota_look(const Clouds *c, unsigned mask, Quota ret[static QUOTA_ITEMS], Err *err)
@@ -115,8 +118,10 @@ int quota_look(const Clouds *c, unsigned mask, Quota ret[static QUOTA_ITEMS], Er
     Cloud *cloud = c->of[CLOUD_OF_ISLAND];
     Call calls[ARRAY_LEN(services)] = {0};
     size_t n = 0;
-    int r = 0;
+    int r = clouds_login(c, err); /* the project's id is in the addresses */
 
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < QUOTA_ITEMS; i++)
         ret[i] = (Quota){-1, -1};
     for (size_t s = 0; s < ARRAY_LEN(services); s++) {

@@ -38,7 +38,7 @@ typedef struct Quota {
 } Quota;
 
 /* Asks the services of the items in `mask` (bits 1 << QUOTA_X), in one batch. A service that does
- * not tell this login (403, 404) leaves its items at -1: then the write itself will tell. */
+ * not tell this login (403, 404, ...) leaves its items at -1: then the write itself will tell. */
 int quota_look(const Clouds *c, unsigned mask, Quota ret[static QUOTA_ITEMS],
                Err *err) _must_check_;
 /* The same of an answer; pure. False if it has none of what it should have. */

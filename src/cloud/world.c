@@ -140,6 +140,9 @@ static int check_answers(const Asking *a, Err *err)
         if (kind == ERR_NONE || (!asked->list && kind == ERR_NOT_FOUND && c->status == 404))
             continue;
         err_move(err, &c->err);
+        if (!asked->list && kind == ERR_DENIED)
+            err_hint(err, "the login needs a role that may use the object store, mostly `member`; "
+                          "a `reader` may not");
         if (!asked->list)
             return err_wrap(err, "looking at the container %s", asked->container);
         if (kind == ERR_DENIED && asked->list->service == CLOUD_IDENTITY)

@@ -55,6 +55,7 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
         return r;
+    now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
     r = make_plan(c, ask, now, ret, err);
     if (wants_fresh_facts(c, ret, r)) {
         err_clear(err);

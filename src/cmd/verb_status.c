@@ -60,7 +60,7 @@ static void print_rows(const Cmd *c, const World *w)
         isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
     Columns *table = columns_new(
         (const char *const[]){"SERVER", "ROLES", "STATUS", "ADDRESS", "HEALTH", "REPORTED", NULL});
-    Msec now = time_now();
+    Msec now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
     for (size_t i = 0; i < w->items.len; i++) {
         if (w->items.items[i].kind != RESOURCE_SERVER)
             continue;
@@ -105,6 +105,7 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &p.world, err);
     if (r < 0)
         return r;
+    now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
     _cleanup_(next_clear) Next next = {0};
     r = apply_goal(&c->island, &p.world, &(GoalAsk){0}, &p.goal, err);
     if (r == 0)

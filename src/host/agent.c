@@ -21,6 +21,7 @@
 #define POLL_SLOW (10 * SECOND)
 #define CALM_AFTER (10 * MINUTE)
 #define INSTALL_RETRY (2 * SECOND)
+#define STOP_LOOK ((Msec)300)
 #define INSTALL_LIMIT (3 * MINUTE)
 #define FLUSH_MS (2 * SECOND)
 
@@ -131,6 +132,18 @@ static void let_pass(const Agent *a, const char *folder)
         (void)chmod(folder, (st.st_mode | 0011) & 07777); /* starting will say what is wrong */
 }
 
+/* Told to stop: done when all services have, and the volume may be detached. */
+static int let_go(Agent *a, Err *err)
+{
+    ServiceStatus s[MAX_SERVICES];
+
+    if (!json_bool(a->spec, "stop", false))
+        return 0;
+    if (a->o->driver->status(a->driver, s, MAX_SERVICES) > 0)
+        return err_set(err, ERR_TEMPORARY, "its services are finishing what they are at");
+    return volume_release(a->paths.root, err);
+}
+
 static int install(Agent *a, Msec now, Err *err)
 {
     _cleanup_free_ char *data = NULL;
@@ -147,7 +160,7 @@ static int install(Agent *a, Msec now, Err *err)
     r = role_services(a->spec, a->secrets, &paths, &services, err);
     if (r == 0)
         r = a->o->driver->set(a->driver, &services, now, err);
-    return r;
+    return r < 0 ? r : let_go(a, err);
 }
 
 static void try_install(Agent *a, Msec now)
@@ -164,7 +177,7 @@ static void try_install(Agent *a, Msec now)
         log_warn("bundle %lld: %s", (long long)a->number, err.text);
     free(a->install_why);
     a->install_why = xstrdup(err.text);
-    a->install_at = now + INSTALL_RETRY;
+    a->install_at = now + (json_bool(a->spec, "stop", false) ? STOP_LOOK : INSTALL_RETRY);
 }
 
 /* --- bundles --- */

@@ -169,3 +169,12 @@ int volume_folder(const char *root, const char *volume_id, char **ret, Err *err)
         *ret = TAKE(folder);
     return r;
 }
+
+int volume_release(const char *root, Err *err)
+{
+    _cleanup_free_ char *folder = xasprintf("%s/srv/atoll", root);
+
+    if (!is_mounted(folder) || umount(folder) == 0)
+        return 0;
+    return err_set(err, errno == EBUSY ? ERR_TEMPORARY : ERR_IO, "cannot unmount the volume: %m");
+}

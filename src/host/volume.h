@@ -8,6 +8,9 @@
 #pragma once
 #include "base/err.h"
 
+/* Lets go of the volume, if it is mounted, so that it can be detached. ERR_TEMPORARY while
+ * something still uses it. */
+int volume_release(const char *root, Err *err) _must_check_;
 /* *ret: the folder that data goes to, to be freed: the mounted volume, or <root>/srv/atoll when
  * volume_id is NULL. ERR_TEMPORARY when the volume is not attached yet; ERR_CONFLICT when it holds
  * something that is not a mountable file system: it is never formatted then. */

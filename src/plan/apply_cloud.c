@@ -55,7 +55,7 @@ static int fill_user_data(Driver *d, const Step *s, Secrets *ret, Err *err)
                     .server = s->key,
                     .nonce = ret->nonce,
                     .package = d->c->package,
-                    .now = time_now()};
+                    .now = cloud_now(d->c->clouds->of[CLOUD_OF_ISLAND])};
     int r;
 
     if (!d->c->package)
@@ -207,7 +207,7 @@ static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err
                                   .number = json_int(have->attrs, "sent", 0) + 1,
                                   .expect_key = json_str(have->attrs, "sent_key"),
                                   .spec = spec,
-                                  .now = time_now()},
+                                  .now = cloud_now(d->c->clouds->of[CLOUD_OF_ISLAND])},
                      d->vault, err);
 }
 
@@ -269,10 +269,17 @@ static int drive_look(void *user, unsigned mask, World *w, Err *err)
     return apply_look_kinds(d->c->clouds, d->c->island, mask, w, err);
 }
 
+static Msec drive_now(void *user)
+{
+    const Driver *d = user;
+
+    return cloud_now(d->c->clouds->of[CLOUD_OF_ISLAND]);
+}
+
 static int drive_lease_take(void *user, bool *ret_took_over, Msec *ret_since, Err *err)
 {
     Driver *d = user;
-    int r = lease_take(d->c->clouds, d->c->holder, time_now(), &d->lease, err);
+    int r = lease_take(d->c->clouds, d->c->holder, drive_now(d), &d->lease, err);
 
     if (r < 0)
         return r;
@@ -285,7 +292,7 @@ static int drive_lease_renew(void *user, Err *err)
 {
     Driver *d = user;
 
-    return lease_renew(d->c->clouds, &d->lease, time_now(), err);
+    return lease_renew(d->c->clouds, &d->lease, drive_now(d), err);
 }
 
 static void drive_lease_drop(void *user)
@@ -294,12 +301,6 @@ static void drive_lease_drop(void *user)
 
     lease_drop(d->c->clouds, &d->lease);
     lease_clear(&d->lease);
-}
-
-static Msec drive_now(void *user)
-{
-    (void)user;
-    return time_now();
 }
 
 static Msec drive_mono(void *user)

@@ -217,6 +217,14 @@ static void confirm(Turn *t, const Resource *want, const Resource *have)
                   &(State){STATE_WAIT, "coming back after its resize", resized, RESIZE_LIMIT});
 }
 
+/* What it does is of no use without what it did before. */
+static bool keeps_data(const Resource *host)
+{
+    const json_t *roles = json_object_get(host->attrs, "roles");
+
+    return list_has(roles, "postgres") || list_has(roles, "redis");
+}
+
 /* Volumes that it lacks, and those that are no longer its own. */
 static void server_volumes(Turn *t, const Resource *want, const Resource *have)
 {
@@ -245,10 +253,13 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
 
         if (list_has(wanted, key) || !turn_find(t, RESOURCE_VOLUME, key))
             continue;
-        if (host && turn_told(t, turn_want(t, host)))
+        if (host && keeps_data(host))
+            turn_stuck(t, have, ERR_PARTIAL,
+                       "its data is on volume %s, which the island file no longer gives it: put "
+                       "`volume` back, or say with `moved` which tier has it now",
+                       key);
+        else if (!host_stop(t, have))
             turn_step(t, KIND_DETACH, have, key, "volume %s is no longer its own", key);
-        else
-            turn_blocked(t, have, "its services still use a volume that goes");
     }
 }
 

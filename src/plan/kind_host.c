@@ -51,8 +51,6 @@ static void host_send(Turn *t, const Resource *have, int64_t sent, bool same)
     }
     s = turn_step(t, KIND_SEND, have, NULL, "its settings are not what the island file makes them");
     s->downtime_s = streq(json_str(have->attrs, "state"), "healthy") ? SERVICES_S : 0;
-    if (loses_volume(t, have)) /* until another server has it */
-        s->downtime_s = turn_boot_s(t, have->key);
 }
 
 /* What became of the newest bundle. */
@@ -132,10 +130,13 @@ bool host_stop(Turn *t, const Resource *server)
     if (host_was_sent(have, spec)) {
         turn_wait(t, have, &(State){STATE_WAIT, "finishing what it is at"});
     } else {
-        Step *s = turn_step(t, KIND_SEND, have, "stop",
-                            "its server goes: services are stopped, jobs finished");
+        bool goes = !turn_wanted(t, server);
+        Step *s = turn_step(t, KIND_SEND, have, "stop", "%s",
+                            goes ? "its server goes: services are stopped, jobs finished"
+                                 : "a volume of it goes: services are stopped, jobs finished");
 
-        if (is_marked(server) && json_array_size(json_object_get(server->attrs, "volumes")) > 0)
+        if (json_array_size(json_object_get(server->attrs, "volumes")) > 0 &&
+            (!goes || is_marked(server)))
             s->downtime_s = turn_boot_s(t, server->key);
     }
     return true;
@@ -231,6 +232,8 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
                    time_span(t->now - until, span), have->key);
     else if (!spec)
         turn_blocked(t, have, "a port or the media user that its settings name is not there");
+    else if (loses_volume(t, have))
+        turn_blocked(t, have, "its volume goes first");
     else if (!same && volume_changes(t, want))
         turn_blocked(t, have, "its volume is still changing");
     else if (sent && !same && works(want, have) && others_come_up(t, want))

@@ -208,10 +208,24 @@ int lease_renew(const Clouds *c, Lease *l, Msec now, Err *err)
     return 0;
 }
 
+/* The last request of a run that died may have landed since ours was made: a lease that nobody
+ * holds. */
+static void drop_late(const Clouds *c)
+{
+    _cleanup_(lease_texts_clear) LeaseTexts there = {0};
+    const LeaseText *live;
+    Lease none = {0};
+
+    if (list(c, &there, NULL) == 0)
+        (void)!clear_dead(c, &there, cloud_now(cloud_of(c)), &none, &live, NULL);
+}
+
 void lease_drop(const Clouds *c, Lease *l)
 {
-    if (l->id)
-        (void)!remove_group(c, l->id, NULL); /* it expires */
+    if (!l->id)
+        return;
+    drop_late(c);
+    (void)!remove_group(c, l->id, NULL); /* it expires */
 }
 
 void lease_clear(Lease *l)

@@ -323,6 +323,15 @@ static bool same_step(const Step *a, const Step *b)
            streq(a->key, b->key) && streq(a->detail, b->detail);
 }
 
+static bool has(const Steps *plan, const Step *s)
+{
+    for (size_t i = 0; i < plan->len; i++) {
+        if (same_step(&plan->items[i], s))
+            return true;
+    }
+    return false;
+}
+
 bool plan_has(const Steps *plan, const Step *s)
 {
     /* A host that has come to hear again is stopped the careful way before its server is deleted.
@@ -330,13 +339,7 @@ bool plan_has(const Steps *plan, const Step *s)
     Step removal = {
         .verb = KIND_DELETE, .kind = RESOURCE_SERVER, .key = s->key, .generation = s->generation};
 
-    if (s->verb == KIND_SEND && s->detail)
-        s = &removal;
-    for (size_t i = 0; i < plan->len; i++) {
-        if (same_step(&plan->items[i], s))
-            return true;
-    }
-    return false;
+    return has(plan, s) || (s->verb == KIND_SEND && s->detail && has(plan, &removal));
 }
 
 int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err)

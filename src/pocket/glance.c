@@ -309,17 +309,25 @@ const PocketRoute glance_routes[] = {
     {0},
 };
 
-void glance_start(Pocket *p, bool fresh)
+static void seed(Pocket *p, const char *name, const char *owner)
 {
-    if (!fresh)
-        return;
-    _cleanup_json_ json_t *admin = store_find_new(p->store, "project", NULL, "admin");
-    _cleanup_json_ json_t *image = image_new(p, "debian-12", json_str_or(admin, "id", ""));
+    _cleanup_json_ json_t *image = image_new(p, name, owner);
     _cleanup_json_ json_t *more =
         json_make_new("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:s,s:s}", "status", "active", "visibility",
                       "public", "container_format", "bare", "disk_format", "qcow2", "min_disk", 2,
                       "min_ram", 256, "size", 0, "virtual_size", 0, "checksum",
                       "d41d8cd98f00b204e9800998ecf8427e", "os_distro", "debian");
     json_object_update(image, more);
-    store_put(p->store, "image", NULL, "debian-12", image);
+    store_put(p->store, "image", NULL, name, image);
+}
+
+/* Two, so that one may replace the other: both stand for what pocket's own machine runs. */
+void glance_start(Pocket *p, bool fresh)
+{
+    if (!fresh)
+        return;
+    _cleanup_json_ json_t *admin = store_find_new(p->store, "project", NULL, "admin");
+    const char *owner = json_str_or(admin, "id", "");
+    seed(p, "debian-13", owner);
+    seed(p, "debian-12", owner);
 }

@@ -148,4 +148,71 @@ def test_the_database_server_is_replaced_around_its_volume(t):
     check(ready["ready"], ready)
 
 
+def change(t, words, text, *options):
+    """One apply, and the island is as the file says; the plan's events."""
+    t.write("island.yaml", text.replace("127.77.0.0/24", t.cidr))
+    plan = t.atoll("plan", "--json", *options)
+    began = time.monotonic()
+    t.apply(*options)
+    print(f"# {words}: {time.monotonic() - began:.1f} s", flush=True)
+    t.ready(60)
+    after = t.atoll("plan", "--detailed-exitcode")
+    check("No changes" in after.out, after)
+    return [(c["verb"], c["kind"], c["key"]) for c in plan.events("planned_change")]
+
+
+def test_larger(t):
+    base = start(t, ONE)
+    token = jobs(base, 50, 5)
+    all_ran_once(base, token, 50, 30)
+    servers = {n: b["id"] for k, n, b in t.pocket.rows("server")}
+    steps = change(t, "flavors, a larger volume, another type",
+                   (HEAD + ONE + DB + MEDIA).replace("c1.c2r2", "c1.c4r8").replace("c1.c1r1", "c1.c2r2")
+                   .replace("10GB", "20GB, type: pocket-ssd"))
+    for step in (("resize", "server", "web.0"), ("confirm", "server", "web.0"),
+                 ("resize", "server", "db.0"), ("extend", "volume", "db.0"),
+                 ("retype", "volume", "db.0")):
+        check(step in steps, f"{step} is not in the plan: {steps}")
+    equal({n: b["id"] for k, n, b in t.pocket.rows("server")}, servers, "the servers")
+    volume = t.pocket.rows("volume")[0][2]
+    equal((volume["size"], volume["volume_type"]), (20, "pocket-ssd"), "the volume")
+    # The database is the same: its jobs are still counted.
+    all_ran_once(base, token, 50, 30)
+
+
+def test_another_image(t):
+    base = start(t, ONE)
+    token = jobs(base, 50, 5)
+    all_ran_once(base, token, 50, 30)
+    text = (HEAD + ONE + DB + MEDIA).replace("image: debian-12", "image: debian-13")
+    t.write("island.yaml", text.replace("127.77.0.0/24", t.cidr))
+    plan = t.atoll("plan")
+    check("No changes" in plan.out, f"an image is recorded at birth: {plan}")
+    steps = change(t, "servers rebuilt from another image", text, "--allow-rebuild")
+    check(("rebuild", "server", "web.0") in steps, f"{steps}")
+    all_ran_once(base, token, 50, 30)
+
+
+def test_the_database_moves_to_a_server_of_its_own(t):
+    all_in_one = ("  all: {flavor: c1.c2r2, roles: [edge, web, worker, postgres, redis], "
+                  "volume: {size: 10GB}}\n")
+    t.start_pocket()
+    t.island(HEAD + all_in_one + MEDIA)
+    t.apply()
+    t.ready()
+    base = f"http://{t.address()}:8080"
+    token = jobs(base, 50, 5)
+    all_ran_once(base, token, 50, 30)
+    before = [b["id"] for k, n, b in t.pocket.rows("volume")]
+    steps = change(t, "the database moves, with its volume",
+                   HEAD + "  all: {flavor: c1.c2r2, roles: [edge, web, worker]}\n" + DB + MEDIA
+                   + "moved: {db: all}\n")
+    check(("rename", "volume", "all.0") in steps, f"{steps}")
+    equal([b["id"] for k, n, b in t.pocket.rows("volume")], before, "the volume")
+    all_ran_once(base, token, 50, 30)
+    # The line may stay in the file, or go.
+    after = t.atoll("plan", "--detailed-exitcode")
+    check("No changes" in after.out, after)
+
+
 main()

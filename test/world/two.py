@@ -39,6 +39,40 @@ def test_one_works_the_other_leaves(t):
     check_whole(t)
 
 
+def test_released_together(t):
+    """A barrier inside pocket lets both go on at the same moment, at each point that matters."""
+    t.start_pocket("--no-servers")
+    t.island()
+    for match in ("GET /v2.0/security-groups", "POST /v2.0/security-groups",
+                  "PUT /v2.0/security-groups/*", "DELETE /v2.0/security-groups/*"):
+        t.pocket.fault({"match": match, "do": "barrier", "name": match, "parties": 2, "ms": 3000,
+                        "times": 2})
+        codes, err = both(t, "--no-wait")
+        check(codes in ([0, 4], [0, 5], [4, 4], [0, 0]), f"{match}: exit codes {codes}, {err}")
+        t.pocket.fault()
+        t.apply("--no-wait")
+        found = names(t.pocket)
+        equal(len(found), len(set(found)), f"{match}: something is there twice: {found}")
+        check(("security_group", "reef-lease") not in found, f"{match}: the lease was left behind")
+        print(f"# both released at {match}: exit codes {codes}")
+        t.atoll("destroy", "--data", "--confirm", "reef")
+
+
+def test_a_killed_holder_does_not_block_its_machine(t):
+    t.start_pocket("--no-servers")
+    t.island()
+    pid_file = f"{t.dir}/pid"
+    t.pocket.fault({"n": 40, "do": "kill", "when": "after", "pid_file": pid_file})
+    first = t.run("/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', pid_file, f"{BUILD}/atoll", "apply",
+                  "-y", "--no-wait", "--package", f"{BUILD}/atoll.deb")
+    equal(first.code, -9, "the holder was killed")
+    t.pocket.fault()
+    check([n for k, n, b in t.pocket.rows("security_group") if n == "reef-lease"], "no lease was left")
+    start = time.monotonic()
+    t.apply("--no-wait")
+    check(time.monotonic() - start < 30, "the next run waited for a dead holder")
+
+
 def test_with_slow_posts(t):
     """A create that takes a while lets the other run look and decide in the middle of it."""
     t.start_pocket()

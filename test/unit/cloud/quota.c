@@ -1,5 +1,6 @@
 #include "cloud/quota.h"
 #include "cloud/history.h"
+#include "stage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -104,12 +105,71 @@ static void the_last_act(void **state)
     }
 }
 
+/* One batch; Neutron without the extension is asked again, and who may not see a quota is not
+ * told. */
+static void a_look(void **state)
+{
+    StageRule rules[] = {
+        {"GET /compute/v2.1/limits", {{403, NULL, "{\"forbidden\":{\"message\":\"no\"}}"}}},
+        {"GET /volume/v3/p1/os-quota-sets/p1?usage=true", {{200, NULL, cinder}}},
+        {"GET /network/v2.0/quotas/p1/details.json", {{404, NULL, "{}"}}},
+        {"GET /network/v2.0/quotas/p1", {{200, NULL, neutron_plain}}},
+        {NULL},
+    };
+    Stage *s = stage_open(rules);
+    Clouds clouds = {.of = {s->cloud, s->cloud}, .island = "reef"};
+    _cleanup_(err_clear) Err err = {0};
+    Quota have[QUOTA_ITEMS];
+
+    (void)state;
+    if (quota_look(&clouds, (1u << QUOTA_ITEMS) - 1, have, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(have[QUOTA_INSTANCES].limit, -1);
+    assert_int_equal(have[QUOTA_VOLUMES].limit, 10);
+    assert_int_equal(have[QUOTA_PORTS].limit, 500);
+    assert_int_equal(have[QUOTA_PORTS].used, -1);
+    assert_int_equal(s->log.len, 5); /* with the login */
+    assert_int_equal(quota_look(&clouds, 1u << QUOTA_VOLUMES, have, &err), 0);
+    assert_int_equal(s->log.len, 6);
+    stage_close_all(s);
+}
+
+static void may_servers_be_made(void **state)
+{
+    static const struct {
+        int status;
+        const char *body;
+        int result;
+    } rows[] = {
+        {400, "{\"badRequest\":{\"message\":\"Flavor atoll-no-such-flavor could not be found.\"}}",
+         0},
+        {404, "{\"itemNotFound\":{\"message\":\"Flavor not found\"}}", 0},
+        {403, "{\"forbidden\":{\"message\":\"Policy doesn't allow it\"}}", -ERR_DENIED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        StageRule rules[] = {{"POST /compute/v2.1/servers", {{rows[i].status, NULL, rows[i].body}}},
+                             {NULL}};
+        Stage *s = stage_open(rules);
+        Clouds clouds = {.of = {s->cloud, s->cloud}, .island = "reef"};
+        _cleanup_(err_clear) Err err = {0};
+
+        assert_int_equal(quota_may_create_servers(&clouds, &err), rows[i].result);
+        if (rows[i].result)
+            assert_non_null(strstr(err.hint, "the role `member`"));
+        stage_close_all(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers),
         cmocka_unit_test(no_answers),
         cmocka_unit_test(the_last_act),
+        cmocka_unit_test(a_look),
+        cmocka_unit_test(may_servers_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

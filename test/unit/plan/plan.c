@@ -580,11 +580,12 @@ static const struct {
      "unrule group all in tcp 6379 group:all\n"
      "create group db\n"
      "create servergroup db\n"
+     "send host all.0 stop (65 s)\n"
      "rules group db\n"
      "create port db.0\n"
-     "send host all.0 (65 s)\n"
      "detach server all.0 all.0\n"
      "rename volume all.0 db.0\n"
+     "send host all.0 (5 s)\n"
      "create server db.0\n"
      "send host db.0\n"},
 };
