@@ -11,7 +11,7 @@ bool cmd_plan_creates(const CmdPlan *p, ResourceKind kind)
     return false;
 }
 
-/* The lease is judged by the clocks of those who hold it, and URLs of minutes are made by ours. */
+/* The lease is judged by the cloud's clock, but URLs of minutes are made by ours. */
 #define SKEW_MAX (5 * MINUTE)
 
 int cmd_check_clock(const Cmd *c, Err *err)

@@ -262,13 +262,32 @@ static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Er
     return boot_hello_check(k, in->server, in->nonce, buf_as_str(&text), ret_public, err);
 }
 
+/* What the next plan must know of a bundle (host/mail.h). */
+static char *bundle_type_new(const json_t *spec, const char *key_mark, Msec expires)
+{
+    _cleanup_json_ json_t *keeps = host_keeps_new(spec);
+    Buf type = BUF_INIT(BUF_MAX_LINE);
+    const char *role;
+    json_t *disk;
+    char hash[17];
+
+    host_spec_hash(spec, hash);
+    buf_printf(&type, "%s; spec=%s; until=%lld; key=%s", MAIL_BUNDLE_TYPE, hash,
+               (long long)(expires / SECOND), key_mark);
+    if (json_bool(spec, "scheduler", false))
+        buf_str(&type, "; scheduler=1");
+    json_object_foreach (keeps, role, disk)
+        buf_printf(&type, "; %s=%s", role, json_string_value(disk));
+    return buf_detach(&type);
+}
+
 int boot_send(const SendInput *in, const Vault *v, Err *err)
 {
     _cleanup_free_ char *public = NULL, *in_url = NULL, *out_url = NULL;
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
     Msec expires = in->now + MAIL_URL_LIFE;
 
-    char hash[17], mark[17];
+    char mark[17];
 
     int r = read_hello(in, v, &public, err);
     if (r < 0)
@@ -284,12 +303,9 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
                     &(BundleUrls){in_url, out_url, expires / SECOND}, &text, err);
     if (r < 0)
         return r;
-    host_spec_hash(in->spec, hash);
     _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
     _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
-    _cleanup_free_ char *type = xasprintf(
-        "%s; spec=%s; until=%lld; key=%s%s", MAIL_BUNDLE_TYPE, hash, (long long)(expires / SECOND),
-        mark, json_bool(in->spec, "scheduler", false) ? "; scheduler=1" : "");
+    _cleanup_free_ char *type = bundle_type_new(in->spec, mark, expires);
     r = swift_put(in->cloud, path,
                   &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
                   err);

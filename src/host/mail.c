@@ -1,5 +1,7 @@
 #include "host/mail.h"
 #include "base/buf.h"
+#include "host/spec.h"
+#include "island/roles.h"
 
 /* What of the listing counts for one server. */
 typedef struct MailBox {
@@ -9,6 +11,7 @@ typedef struct MailBox {
     Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_until;
     bool sent_scheduler;
+    json_t *keeps, *kept; /* role: disk; owned */
     const char *state, *report;
     size_t state_len;
     const char *stamp; /* of the newest report */
@@ -70,13 +73,34 @@ static Msec read_until(const char *content_type)
     return parse_int(text, 1, INT64_MAX / SECOND, &seconds) ? seconds * SECOND : 0;
 }
 
+/* "; redis=root" */
+static json_t *read_keeps_new(const char *type)
+{
+    json_t *keeps = json_object();
+
+    for (size_t role = 0; role < ROLES; role++) {
+        const RoleRow *row = &role_rows[role];
+        Str disk = row->keeps ? read_param(type, row->name) : (Str){0};
+
+        if (str_eq(disk, STR_LIT("root")) || str_eq(disk, STR_LIT("volume")))
+            json_object_set_new(keeps, row->name, json_stringn(disk.p, disk.n));
+    }
+    return keeps;
+}
+
 static void read_in(Str name, const json_t *object, MailBox *box)
 {
+    const char *type = json_str(object, "content_type");
     int64_t number;
-    if (!read_number(name, &number) || number <= box->sent)
+    if (!read_number(name, &number))
+        return;
+    _cleanup_json_ json_t *keeps = read_keeps_new(type);
+    host_kept(box->kept, keeps);
+    if (number <= box->sent)
         return;
     box->sent = number;
-    const char *type = json_str(object, "content_type");
+    json_object_clear(box->keeps);
+    json_object_update(box->keeps, keeps);
     box->sent_spec = read_hex(type, "spec");
     box->sent_key = read_hex(type, "key");
     box->sent_until = read_until(type);
@@ -125,7 +149,7 @@ static void read_out(Str name, const json_t *object, MailBox *box)
 
 static MailBox read_box(const json_t *listing, const char *server, const char *nonce)
 {
-    MailBox box = {.stamp = ""};
+    MailBox box = {.stamp = "", .keeps = json_object(), .kept = json_object()};
     _cleanup_free_ char *prefix = xasprintf("%s/%s/", server, nonce);
     size_t i;
     const json_t *object;
@@ -160,6 +184,8 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
     json_object_set_new(attrs, "sent_key",
                         json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
     json_object_set_new(attrs, "sent_scheduler", json_boolean(box.sent_scheduler));
+    json_object_set_new(attrs, "keeps", box.keeps ? box.keeps : json_object());
+    json_object_set_new(attrs, "kept", box.kept ? box.kept : json_object());
     json_object_set_new(attrs, "sent_until", json_integer((json_int_t)box.sent_until));
     json_object_set_new(attrs, "state", json_stringn(box.state ? box.state : "", box.state_len));
     return attrs;

@@ -5,15 +5,21 @@
  *                                                "application/vnd.atoll.bundle; spec=<16 hex>;
  *                                                until=<Unix seconds>; key=<16 hex>", and
  *                                                "; scheduler=1" where it makes the host listen to
- *                                                the scheduler queue: the spec's hash, when the
- * mailbox URLs in it end, and the first digits of the SHA-256 of the host's public key, which no
- * later bundle may be sealed to another of <server>/<boot nonce>/out/hello              the host's
- * public key, authenticated by K <server>/<boot nonce>/out/<number>-<state>   what the host makes
- * of bundle <number>: state is starting, healthy, failed or refused; the body says more (JSON);
- * written again every minute, so last_modified tells that the host lives The URLs come only inside
- * a bundle, so a bundle is sent again before they end, also when nothing else has changed; after
- * their end a host hears and says nothing, and its server must be replaced. Numbers have 8 digits
- * and start at 1. Only the mail of a server's present nonce counts.
+ *                                                the scheduler queue, "; postgres=volume" and
+ *                                                "; redis=root" where it makes it keep data, and
+ *                                                on which disk. That is: the spec's hash, when the
+ *                                                mailbox URLs in it end, and the first digits of
+ *                                                the SHA-256 of the host's public key, which no
+ *                                                later bundle may be sealed to another of
+ *   <server>/<boot nonce>/out/hello              the host's public key, authenticated by K
+ *   <server>/<boot nonce>/out/<number>-<state>   what the host makes of bundle <number>: state is
+ *                                                starting, healthy, failed or refused; the body
+ *                                                says more (JSON); written again every minute, so
+ *                                                last_modified tells that the host lives
+ *
+ * The URLs come only inside a bundle, so a bundle is sent again before they end, also when nothing
+ * else has changed; after their end a host hears and says nothing, and its server must be replaced.
+ * Numbers have 8 digits and start at 1. Only the mail of a server's present nonce counts.
  */
 #pragma once
 #include "cloud/resource.h"
@@ -25,8 +31,10 @@
 /* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
  * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool,
  * hello_at: ms or 0, sent: n, sent_spec: text or "", sent_until: ms or 0 (not told), sent_key: text
- * or "", sent_scheduler: bool, seen: n, state: text or "", state_since: ms (last_modified: of the
- * newest report), report: object name of the newest report or ""}. Unknown names are ignored. */
+ * or "", sent_scheduler: bool, keeps and kept: {role: "root" or
+ * "volume"} by its newest bundle and by any, seen: n, state: text or "", state_since: ms
+ * (last_modified: of the newest report), report: object name of the newest report or ""}. Unknown
+ * names are ignored. */
 void mail_read(const json_t *listing, World *w);
 /* True for a found HOST that has reported, but not for MAIL_SILENT. */
 bool mail_silent(const Resource *host, Msec now);

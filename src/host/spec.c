@@ -1,5 +1,6 @@
 #include "host/spec.h"
 #include "io/crypt.h"
+#include "island/roles.h"
 
 static const char *port_address(const World *w, const char *key, int generation)
 {
@@ -106,8 +107,9 @@ static bool may_schedule(const Resource *want, const World *w)
         if (json_bool(r->attrs, "sent_scheduler", false))
             return false;
         if (sent > 1 && (json_int(r->attrs, "seen", 0) < sent ||
-                         streq(json_str(r->attrs, "state"), "starting")))
-            return false; /* it may have had it until now */
+                         streq(json_str(r->attrs, "state"), "starting") ||
+                         streq(json_str(r->attrs, "state"), "refused")))
+            return false; /* it may have had it until now, or has it still */
     }
     return true;
 }
@@ -133,6 +135,34 @@ json_t *host_stop_spec_new(const Resource *have, const World *w)
 
     return json_make_new("{s:s, s:s, s:[], s:b}", "server", have->key, "address",
                          address ? address : "", "roles", "stop", 1);
+}
+
+json_t *host_keeps_new(const json_t *spec)
+{
+    json_t *keeps = json_object();
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (json_object_get(spec, "roles"), i, v) {
+        const char *name = json_string_value(v);
+        Role role;
+
+        if (name && role_parse(name, &role) && role_rows[role].keeps)
+            json_object_set_new(keeps, name,
+                                json_string(json_str(spec, "volume") ? "volume" : "root"));
+    }
+    return keeps;
+}
+
+void host_kept(json_t *kept, const json_t *keeps)
+{
+    const char *role;
+    json_t *disk;
+
+    json_object_foreach ((json_t *)(uintptr_t)keeps, role, disk) {
+        if (!streq(json_str(kept, role), "root"))
+            json_object_set(kept, role, disk);
+    }
 }
 
 bool host_was_sent(const Resource *have, const json_t *spec)

@@ -14,6 +14,10 @@ json_t *host_stop_spec_new(const Resource *have, const World *w);
 /* The generation that serves under a key: of those that were not told to stop the newest that is
  * healthy, or else the oldest; else the oldest of all. 0: there is no such host. */
 int host_current(const World *w, const char *key);
+/* {role: "root" or "volume"}: which roles of `spec` keep data (roles.h), and on which disk. */
+json_t *host_keeps_new(const json_t *spec);
+/* Adds that to what was kept before: what has been on the root disk is there still. */
+void host_kept(json_t *kept, const json_t *keeps);
 /* True if the newest bundle of a found HOST was made of this spec. */
 bool host_was_sent(const Resource *have, const json_t *spec);
 /* 16 hex digits of SHA-256 over its sorted text. */

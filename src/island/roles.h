@@ -31,6 +31,7 @@ typedef struct RoleRow {
     bool ready;           /* implemented: a file that names another one is refused with a reason */
     const char *instead;  /* not ready: what to do until it is; NULL when ready */
     const char *user;     /* system user its services run as */
+    const char *keeps;    /* what would be lost with its disk, in words; NULL: nothing */
     const char *health;   /* path for HTTP health checks, or NULL for a TCP or protocol check */
 } RoleRow;
 extern const RoleRow role_rows[ROLES];

@@ -1,11 +1,22 @@
 /* The loop: what is possible now, done in parallel, until nothing is left to do or to wait for. */
+#include "host/spec.h"
 #include "plan/apply_run.h"
 
 #define WAIT_DEFAULT (10 * MINUTE)
 /* A step that the service accepted so often without effect won't have one. */
-#define DONE_MAX 5
-/* Emptying is many steps of some thousand objects; counters that lag must not make it endless. */
-#define EMPTY_MAX 200
+static int done_max(const Step *s)
+{
+    switch (s->verb) {
+    case KIND_EMPTY: /* many steps of some thousand objects, with counters that lag */
+        return 200;
+    case KIND_RESIZE: /* each costs an outage, or hours of copying */
+    case KIND_REBUILD:
+    case KIND_RETYPE:
+        return 2;
+    default:
+        return 5;
+    }
+}
 
 bool run_stopped(const Run *r)
 {
@@ -29,18 +40,27 @@ void run_step_event(const Run *r, unsigned what, const Doing *d, const Err *err)
                               .err = err});
 }
 
-Try *run_try(Run *r, const Step *s)
+/* Its place in r->tries. */
+static size_t find_try(Run *r, const Step *s)
 {
-    _cleanup_free_ char *name =
-        xasprintf("%d %d %s %d %s %s", s->verb, s->kind, s->key, s->generation,
-                  s->detail ? s->detail : "", s->verb == KIND_DELETE && s->id ? s->id : "");
+    const Resource *host = s->verb == KIND_SEND ? plan_target(r->w, s) : NULL;
+    _cleanup_json_ json_t *spec = host ? plan_sent_spec_new(&r->g, r->w, host, s) : NULL;
+    _cleanup_free_ char *name = NULL;
+    char hash[17] = "";
+
+    /* Other settings are another step. */
+    if (spec)
+        host_spec_hash(spec, hash);
+    name =
+        xasprintf("%d %d %s %d %s %s %s", s->verb, s->kind, s->key, s->generation,
+                  s->detail ? s->detail : "", s->verb == KIND_DELETE && s->id ? s->id : "", hash);
 
     for (size_t i = 0; i < r->tries.len; i++) {
         if (streq(r->tries.items[i].name, name))
-            return &r->tries.items[i];
+            return i;
     }
     vec_push(&r->tries, (Try){.name = TAKE(name)});
-    return vec_last(&r->tries);
+    return r->tries.len - 1;
 }
 
 /* A second one of what this very plan makes: its removal could not be in the plan. */
@@ -98,12 +118,13 @@ static size_t pick(Run *r, const Next *next, Doing *doing, unsigned *ret_pending
     *ret_pending = 0;
     for (size_t i = 0; i < next->steps.len; i++) {
         const Step *s = &next->steps.items[i];
-        Try *t = run_try(r, s);
+        size_t at = find_try(r, s);
+        const Try *t = &r->tries.items[at];
 
         if (t->failed)
             continue;
-        doing[n] = (Doing){.step = s};
-        if (t->done >= (s->verb == KIND_EMPTY ? EMPTY_MAX : DONE_MAX)) {
+        doing[n] = (Doing){.step = s, .try = at};
+        if (t->done >= done_max(s)) {
             (void)err_set(&doing[n].err, ERR_CONFLICT,
                           "the service took it %d times, and nothing changed (%s)", t->done,
                           s->reason);

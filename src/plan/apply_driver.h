@@ -18,6 +18,7 @@ typedef struct Doing {
     Err err;           /* unless DONE */
     Resource resource; /* DONE of a KIND_CREATE: what it became; taken by the loop */
     Msec took_ms;
+    size_t try; /* the loop's own: which of Run.tries */
 } Doing;
 
 typedef struct ApplyDriver {

@@ -69,7 +69,7 @@ static void forget_made(Run *r, const char *id)
 
 void run_fail(Run *r, Doing *d)
 {
-    run_try(r, d->step)->failed = true;
+    r->tries.items[d->try].failed = true;
     r->failed++;
     run_step_event(r, APPLY_FAILED, d, &d->err);
     if (r->first.kind)
@@ -80,7 +80,7 @@ void run_fail(Run *r, Doing *d)
 
 static void done(Run *r, Doing *d)
 {
-    Try *t = run_try(r, d->step);
+    Try *t = &r->tries.items[d->try];
 
     t->done++;
     t->not_before =
@@ -107,7 +107,7 @@ static bool adopt(Run *r, Doing *d)
 /* Refused for now: again after a pause, until that has gone on for too long. */
 static void later(Run *r, Doing *d)
 {
-    Try *t = run_try(r, d->step);
+    Try *t = &r->tries.items[d->try];
     Msec mono = r->o->mono(r->d);
 
     if (!t->later_since)
@@ -154,7 +154,7 @@ static int find_unknown(Run *r, Doing *doing, size_t n, Err *err)
         }
     }
     for (size_t i = 0; i < n && !run_stopped(r); i++) {
-        if (doing[i].outcome == DOING_UNKNOWN && ++run_try(r, doing[i].step)->unknown > 1)
+        if (doing[i].outcome == DOING_UNKNOWN && ++r->tries.items[doing[i].try].unknown > 1)
             run_fail(r, &doing[i]);
     }
     return 0;

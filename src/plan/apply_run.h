@@ -48,8 +48,6 @@ typedef struct Run {
 bool run_stopped(const Run *r);
 void run_event(const Run *r, ApplyEvent e);
 void run_step_event(const Run *r, unsigned what, const Doing *d, const Err *err);
-/* Valid until the next one. */
-Try *run_try(Run *r, const Step *s);
 Watch *run_watch(Run *r, const Wait *w);
 /* Lists the kinds in `mask` (0: nothing) anew; what was made a moment ago stays. */
 int run_look(Run *r, unsigned mask, Err *err) _must_check_;

@@ -107,21 +107,9 @@ static int resolve_replace(const GoalAsk *ask, const World *w, Goal *g, Err *err
     return 0;
 }
 
-/* A volume that goes on under another key is not kept but used (`moved:`). */
-static bool is_moved(const Goal *g, const Resource *have)
-{
-    for (size_t i = 0; i < g->want.len; i++) {
-        const Resource *want = &g->want.items[i];
-
-        if (want->kind == have->kind && streq(json_str(want->attrs, "moved"), have->key))
-            return true;
-    }
-    return false;
-}
-
 bool goal_keeps(const Goal *g, const Resource *have)
 {
-    return island_protects(have->kind, have->key) && !g->data && !is_moved(g, have) &&
+    return island_protects(have->kind, have->key) && !g->data && !goal_moved(g, have) &&
            !strlist_has(&g->release, have->name) &&
            (g->destroy || !goal_find(g, have->kind, have->key));
 }

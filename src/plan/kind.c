@@ -66,6 +66,24 @@ const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key)
     return NULL;
 }
 
+const Resource *goal_moved(const Goal *g, const Resource *have)
+{
+    for (size_t i = 0; i < g->want.len; i++) {
+        const Resource *want = &g->want.items[i];
+
+        if (want->kind == have->kind && streq(json_str(want->attrs, "moved"), have->key))
+            return want;
+    }
+    return NULL;
+}
+
+const Resource *turn_moved(const Turn *t, const Resource *want)
+{
+    const char *from = json_str_or(want->attrs, "moved", "");
+
+    return from[0] && !goal_find(t->g, want->kind, from) ? turn_find(t, want->kind, from) : NULL;
+}
+
 /* Generations: a server, its port and its host come and go together. */
 
 static bool has_generations(ResourceKind kind)
@@ -236,8 +254,19 @@ void turn_wait(Turn *t, const Resource *of, const State *s)
                                      .deadline = deadline});
 }
 
+bool is_asked(const Goal *g, ResourceKind kind, const char *key)
+{
+    _cleanup_free_ char *full = xasprintf("%s.%s", resource_row(kind)->prefix, key);
+    _cleanup_free_ char *tier = xstrndup(key, strcspn(key, "."));
+
+    return !g->only.len || strlist_has(&g->only, key) || strlist_has(&g->only, full) ||
+           strlist_has(&g->only, tier);
+}
+
 void turn_blocked(Turn *t, const Resource *of, const char *why)
 {
+    if (!is_asked(t->g, of->kind, of->key))
+        return;
     free(t->blocked_key);
     t->blocked = why;
     t->blocked_key = xstrdup(of->key);

@@ -5,6 +5,7 @@
  * itself.
  */
 #pragma once
+#include "island/roles.h"
 #include "plan/plan.h"
 
 /* One call of plan_next. */
@@ -57,6 +58,10 @@ const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, 
 const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key);
 const Resource *turn_ready_at(const Turn *t, ResourceKind kind, const char *key, int generation);
 const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key);
+/* What is wanted that a found one is to become (`moved:`), or NULL. */
+const Resource *goal_moved(const Goal *g, const Resource *have);
+/* The reverse: what is there under the old key, unless that is wanted too. */
+const Resource *turn_moved(const Turn *t, const Resource *want);
 /* `want` in another generation: its name has it, too. */
 Resource want_at_new(const Resource *want, int generation);
 /* What is wanted, in the generation that is to be there: a server without volumes is replaced by
@@ -72,8 +77,14 @@ bool turn_all_told(const Turn *t, const Resource *except);
 int turn_boot_s(const Turn *t, const char *key);
 /* Tells the host to stop its services, and waits until it has: true until then. */
 bool host_stop(Turn *t, const Resource *server);
-/* Of what its roles keep on its root disk while they have no volume; to be freed, or NULL. */
+/* True if that has come about: it was told, and its services have stopped. */
+bool host_stopped(const Turn *t, const Resource *server);
+/* What its host keeps on its root disk; to be freed, or NULL. */
 char *root_disk_loss_new(const Turn *t, const Resource *server);
+/* Another host that keeps what `role` of the wanted HOST would begin without; NULL: nothing is left
+ * behind. A volume that is there, or becomes its own (`moved:`), is what it goes on with. `when`:
+ * "keeps" by its newest bundle, or "kept" by any (host/mail.h). */
+const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, const char *when);
 /* The id that `attr` had before it became a key. */
 const char *linked_id(const Resource *r, const char *attr);
 /* The tier of "web.0" is that of "web.1"? */
@@ -90,7 +101,10 @@ Step *turn_step(Turn *t, KindVerb verb, const Resource *of, const char *detail, 
                 ...) _printf_(5, 6);
 void turn_stuck(Turn *t, const Resource *of, int err_kind, const char *why, ...) _printf_(4, 5);
 void turn_wait(Turn *t, const Resource *of, const State *s);
+/* Nothing that --only has left out counts. */
 void turn_blocked(Turn *t, const Resource *of, const char *why);
+/* --only: "web", "web.0", "volume.db.0". */
+bool is_asked(const Goal *g, ResourceKind kind, const char *key);
 /* Emits a stuck for an attribute that would need a resize or a replacement, which are not built:
  * false. True if it is as wanted. Values are compared as they are; `instead` is what to do. */
 bool turn_same(Turn *t, const Resource *want, const Resource *have, const char *attr,

@@ -1,5 +1,6 @@
 /* Server groups, volumes, servers. States: iac.md 2.5. */
 #include "host/mail.h"
+#include "host/spec.h"
 #include "plan/kind.h"
 
 #define BUILD_LIMIT (30 * MINUTE)
@@ -220,9 +221,9 @@ static void confirm(Turn *t, const Resource *want, const Resource *have)
 /* What it does is of no use without what it did before. */
 static bool keeps_data(const Resource *host)
 {
-    const json_t *roles = json_object_get(host->attrs, "roles");
+    _cleanup_json_ json_t *keeps = host_keeps_new(host->attrs);
 
-    return list_has(roles, "postgres") || list_has(roles, "redis");
+    return json_object_size(keeps) > 0;
 }
 
 /* Volumes that it lacks, and those that are no longer its own. */
@@ -258,8 +259,17 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
                        "its data is on volume %s, which the island file no longer gives it: put "
                        "`volume` back, or say with `moved` which tier has it now",
                        key);
-        else if (!host_stop(t, have))
+        else if (!turn_ready(t, RESOURCE_VOLUME, key))
+            turn_wait(t, have, &(State){STATE_WAIT, "letting go of a volume"});
+        else if (host_stop(t, have))
+            continue;
+        else if (host_stopped(t, have))
             turn_step(t, KIND_DETACH, have, key, "volume %s is no longer its own", key);
+        else
+            turn_stuck(t, have, ERR_HEALTH,
+                       "volume %s is no longer its own, and it doesn't stop its services: `atoll "
+                       "apply --replace %s` has it made anew",
+                       key, have->key);
     }
 }
 

@@ -30,14 +30,23 @@ static bool loses_volume(const Turn *t, const Resource *host)
     return false;
 }
 
-static void host_send(Turn *t, const Resource *have, int64_t sent, bool same)
+/* What Redis had does not go with its role. */
+static char *left_behind_new(const Turn *t, const Resource *want)
+{
+    const Resource *old = data_elsewhere(t, want, ROLE_REDIS, "keeps");
+
+    return old ? xasprintf("%s on %s", role_rows[ROLE_REDIS].keeps, old->key) : NULL;
+}
+
+static void host_send(Turn *t, const Resource *want, const Resource *have, bool same)
 {
     Msec until = json_int(have->attrs, "sent_until", 0);
     char span[TIME_TEXT_MAX];
     Step *s;
 
-    if (!sent) {
-        turn_step(t, KIND_SEND, have, NULL, "no settings sent yet");
+    if (!json_int(have->attrs, "sent", 0)) {
+        s = turn_step(t, KIND_SEND, have, NULL, "no settings sent yet");
+        s->loss = left_behind_new(t, want);
         return;
     }
     if (same && until) {
@@ -51,6 +60,7 @@ static void host_send(Turn *t, const Resource *have, int64_t sent, bool same)
     }
     s = turn_step(t, KIND_SEND, have, NULL, "its settings are not what the island file makes them");
     s->downtime_s = streq(json_str(have->attrs, "state"), "healthy") ? SERVICES_S : 0;
+    s->loss = left_behind_new(t, want);
 }
 
 /* What became of the newest bundle. */
@@ -142,12 +152,65 @@ bool host_stop(Turn *t, const Resource *server)
     return true;
 }
 
+bool host_stopped(const Turn *t, const Resource *server)
+{
+    const Resource *have = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
+    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have, t->w) : NULL;
+    const char *state = have ? json_str_or(have->attrs, "state", "") : "";
+
+    return have &&
+           (!json_int(have->attrs, "sent", 0) ||
+            (is_settled(have, spec) && !streq(state, "failed") && !streq(state, "refused")));
+}
+
+char *root_disk_loss_new(const Turn *t, const Resource *server)
+{
+    const Resource *host = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
+    Buf words = BUF_INIT(BUF_MAX_LINE);
+
+    for (size_t role = 0; host && role < ROLES; role++) {
+        const RoleRow *row = &role_rows[role];
+
+        if (row->keeps && streq(json_str(json_object_get(host->attrs, "kept"), row->name), "root"))
+            buf_printf(&words, "%s%s", words.len ? " and " : "", row->keeps);
+    }
+    if (words.len)
+        buf_str(&words, ", on its root disk");
+    return words.len ? buf_detach(&words) : NULL;
+}
+
+static bool keeps(const Resource *host, Role role, const char *when)
+{
+    return json_str(json_object_get(host->attrs, when), role_rows[role].name);
+}
+
+const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, const char *when)
+{
+    const char *volume = json_str(want->attrs, "volume");
+    const Resource *own = turn_find(t, RESOURCE_HOST, want->key), *wanted;
+
+    if (!list_has(json_object_get(want->attrs, "roles"), role_rows[role].name) ||
+        (own && keeps(own, role, "kept")))
+        return NULL;
+    wanted = volume ? goal_find(t->g, RESOURCE_VOLUME, volume) : NULL;
+    if (wanted && (turn_find(t, RESOURCE_VOLUME, volume) || turn_moved(t, wanted)))
+        return NULL;
+    for (size_t i = 0; i < t->w->items.len; i++) {
+        const Resource *r = &t->w->items.items[i];
+
+        if (r->kind == RESOURCE_HOST && !streq(r->key, want->key) && keeps(r, role, when))
+            return r;
+    }
+    return NULL;
+}
+
 int turn_boot_s(const Turn *t, const char *key)
 {
     const Resource *host = turn_find(t, RESOURCE_HOST, key);
-    Msec took = host ? json_int(host->attrs, "hello_at", 0) - host->created_at : 0;
+    const Resource *server = host ? turn_find_at(t, RESOURCE_SERVER, key, host->generation) : NULL;
+    Msec took = server ? json_int(host->attrs, "hello_at", 0) - server->created_at : 0;
 
-    if (!host || !host->created_at || took <= 0 || took > 30 * MINUTE)
+    if (!server || !server->created_at || took <= 0 || took > 30 * MINUTE)
         took = BOOT_GUESS;
     return (int)(took / SECOND) + SERVICES_S;
 }
@@ -180,7 +243,8 @@ static bool comes_up(Turn *t, const Resource *want)
         return true;
     return json_int(have->attrs, "sent", 0) <= 1 &&
            !streq(json_str(have->attrs, "state"), "healthy") &&
-           !streq(json_str(have->attrs, "state"), "failed");
+           !streq(json_str(have->attrs, "state"), "failed") &&
+           !streq(json_str(have->attrs, "state"), "refused");
 }
 
 static bool others_come_up(Turn *t, const Resource *self)
@@ -205,6 +269,15 @@ static bool volume_changes(const Turn *t, const Resource *want)
     return volume && there &&
            (!turn_ready(t, RESOURCE_VOLUME, key) ||
             json_int(there->attrs, "size_gb", 0) < json_int(volume->attrs, "size_gb", 0));
+}
+
+/* The world still comes here, and is to go elsewhere. */
+static bool leaves_for_another(const Turn *t, const Resource *r, const void *with)
+{
+    const Resource *host = with, *want = goal_find(t->g, RESOURCE_FLOATING_IP, r->key);
+
+    return want && streq(json_str(r->attrs, "port"), host->key) &&
+           !streq(json_str(want->attrs, "port"), host->key);
 }
 
 static void host_differ(Turn *t, const Resource *want, const Resource *have)
@@ -236,10 +309,12 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
         turn_blocked(t, have, "its volume goes first");
     else if (!same && volume_changes(t, want))
         turn_blocked(t, have, "its volume is still changing");
+    else if (sent && !same && turn_any(t, RESOURCE_FLOATING_IP, leaves_for_another, have))
+        turn_blocked(t, have, "the floating IP moves first");
     else if (sent && !same && works(want, have) && others_come_up(t, want))
         turn_blocked(t, have, "new servers come up first");
     else if (!sent || !same || ends_soon(t, have))
-        host_send(t, have, sent, same);
+        host_send(t, want, have, same);
     else
         host_report(t, have);
 }

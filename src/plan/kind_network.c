@@ -1,6 +1,7 @@
 /* Networks, subnets, routers, their interfaces, ports, floating IPs, security groups.
  *
  * In what order they come and go: iac.md 3.1. */
+#include "host/mail.h"
 #include "host/spec.h"
 #include "plan/kind.h"
 
@@ -256,6 +257,17 @@ static bool is_attached(const Turn *t, const Resource *r, const void *with)
     return json_str_or(r->attrs, "router", "")[0] != '\0';
 }
 
+/* A host that does what it was last told, and says so. */
+static bool serves_well(const Turn *t, const char *key)
+{
+    const Resource *host = turn_find_at(t, RESOURCE_HOST, key, host_current(t->w, key));
+
+    return host && streq(json_str(host->attrs, "state"), "healthy") &&
+           json_int(host->attrs, "sent", 0) > 0 &&
+           json_int(host->attrs, "seen", 0) >= json_int(host->attrs, "sent", 0) &&
+           !mail_silent(host, t->now);
+}
+
 static void floating_ip_differ(Turn *t, const Resource *want, const Resource *have)
 {
     const char *port = json_str_or(want->attrs, "port", "");
@@ -272,6 +284,8 @@ static void floating_ip_differ(Turn *t, const Resource *want, const Resource *ha
     } else if (goal_find(t->g, RESOURCE_INTERFACE, "main") &&
                !turn_any(t, RESOURCE_INTERFACE, is_attached, NULL)) {
         turn_blocked(t, have, "the router does not reach its port");
+    } else if (!streq(now, port) && serves_well(t, now) && !serves_well(t, port)) {
+        turn_blocked(t, have, "the server that it goes to does not serve yet");
     } else {
         s = turn_step(t, KIND_ATTACH, have, NULL, "on %s, to be on port %s%s",
                       now[0] ? now : "no port", port, streq(now, port) ? " of the new server" : "");
@@ -312,13 +326,14 @@ static bool port_in_group(const Turn *t, const Resource *r, const void *with)
     return list_has(json_object_get(r->attrs, "groups"), with);
 }
 
-/* The group of a tier that goes: its servers are to reach what they use to their last moment. */
+/* Servers are to reach what they use until they have been told to use something else; those of a
+ * tier that goes, to their last moment. */
 static bool still_needed(const Turn *t, const char *rule)
 {
     const char *group = rule_group(rule);
 
-    return group && !goal_find(t->g, RESOURCE_GROUP, group) &&
-           turn_any(t, RESOURCE_PORT, port_in_group, group);
+    return !turn_all_told(t, NULL) || (group && !goal_find(t->g, RESOURCE_GROUP, group) &&
+                                       turn_any(t, RESOURCE_PORT, port_in_group, group));
 }
 
 static void group_differ(Turn *t, const Resource *want, const Resource *have)
@@ -347,7 +362,7 @@ static void group_differ(Turn *t, const Resource *want, const Resource *have)
         if (list_has(wanted, rule))
             continue;
         if (still_needed(t, rule))
-            turn_blocked(t, have, "a rule still serves servers that go");
+            turn_blocked(t, have, "a rule still serves somebody");
         else
             turn_step(t, KIND_UNRULE, have, rule, "a rule too many: %s", rule);
     }

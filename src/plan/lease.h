@@ -3,7 +3,8 @@
  * It is an empty security group `<island>-lease`, created first and deleted last: the oldest
  * (created_at, then id) holds. Its description: "atoll-lease:<island> holder=<who> run=<machine
  * id>:<pid>:<start ticks>:<nonce> until=<RFC 3339>". One that has expired, or whose process is dead
- * on this same machine, is taken over (deleted) at once. Renewing changes the description.
+ * on this same machine, is taken over (deleted) at once. Renewing changes the description. Times
+ * are the cloud's (cloud_now), so that the clocks of two machines need not agree.
  */
 #pragma once
 #include "cloud/kinds.h"

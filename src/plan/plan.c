@@ -9,9 +9,7 @@
 static void make_one(Turn *t, const Resource *want)
 {
     const PlanKind *row = plan_kind(want->kind);
-    const char *moved = json_str_or(want->attrs, "moved", "");
-    const Resource *old =
-        moved[0] && !goal_find(t->g, want->kind, moved) ? turn_find(t, want->kind, moved) : NULL;
+    const Resource *old = turn_moved(t, want);
     const char *why = row->blocked ? row->blocked(t, want) : NULL;
 
     if (old && row->leave && row->leave(t, old))
@@ -26,26 +24,48 @@ static void make_one(Turn *t, const Resource *want)
         turn_step(t, KIND_CREATE, want, NULL, "not there");
 }
 
-/* A person asked for it to be made anew: that is written down first, so that any run can finish it.
- */
-static bool mark(Turn *t, const Resource *have)
+static void remove_one(Turn *t, const Resource *have);
+
+/* A person asked for it to be made anew: that is written down first, so that any run can finish it;
+ * on what Nova takes no word for, the removal comes at once. True if it does not stay. */
+static bool replace_one(Turn *t, const Resource *have)
 {
+    /* Those of vm_state active, paused, suspended and stopped, with whatever task (nova,
+     * compute/api.py, update_instance_metadata). */
+    static const char *const takes[] = {"ACTIVE",    "SHUTOFF",     "PAUSED",  "SUSPENDED",
+                                        "REBOOT",    "HARD_REBOOT", "REBUILD", "RESIZE",
+                                        "MIGRATING", "PASSWORD",    "UNKNOWN"};
+
     if (have->kind != RESOURCE_SERVER || !strlist_has(&t->g->replace, have->id) || is_marked(have))
         return false;
-    turn_step(t, KIND_MARK, have, PLAN_MARK, "to be replaced, as was asked");
+    for (size_t i = 0; i < ARRAY_LEN(takes); i++) {
+        if (streq(have->status, takes[i]) && !streq(json_str(have->attrs, "task"), "deleting")) {
+            turn_step(t, KIND_MARK, have, PLAN_MARK, "to be replaced, as was asked");
+            return true;
+        }
+    }
+    if (streq(have->status, "VERIFY_RESIZE"))
+        turn_step(t, KIND_CONFIRM, have, NULL, "before it can be replaced, as was asked");
+    else
+        remove_one(t, have);
     return true;
 }
 
 static void want_one(Turn *t, const Resource *want)
 {
     const PlanKind *row = plan_kind(want->kind);
-    const Resource *have = turn_find_at(t, want->kind, want->key, want->generation);
+    const Resource *have = turn_find_at(t, want->kind, want->key, want->generation), *old;
     State s = {STATE_READY};
 
     if (!have) {
         make_one(t, want);
-    } else if (!turn_wanted(t, have) || mark(t, have)) {
+    } else if (!turn_wanted(t, have) || replace_one(t, have)) {
         return; /* it goes, and comes again */
+    } else if ((old = turn_moved(t, want))) {
+        turn_stuck(t, have, ERR_PARTIAL,
+                   "`moved` says that %s %s becomes it, and both are there: delete the one whose "
+                   "data is not needed, or take the line out of the island file",
+                   resource_row(old->kind)->word, old->key);
     } else {
         if (row->state)
             s = row->state(have);
@@ -63,28 +83,13 @@ static bool is_newest(const Turn *t, const Resource *have)
     return turn_find(t, have->kind, have->key)->generation == have->generation;
 }
 
-/* Of what its roles keep there while they have no volume. */
-char *root_disk_loss_new(const Turn *t, const Resource *server)
-{
-    const Resource *host = goal_find(t->g, RESOURCE_HOST, server->key);
-    const json_t *roles = host ? json_object_get(host->attrs, "roles") : NULL;
-
-    if (!host || json_str(host->attrs, "volume"))
-        return NULL;
-    if (list_has(roles, "postgres"))
-        return xstrdup("the database, which is on its root disk");
-    if (list_has(roles, "redis"))
-        return xstrdup("queued jobs and what else Redis keeps on its root disk");
-    return NULL;
-}
-
 static char *loss_of(const Turn *t, const Resource *have)
 {
     if (have->kind == RESOURCE_VOLUME)
         return xasprintf("%lld GB of data", (long long)json_int(have->attrs, "size_gb", 0));
     if (have->kind == RESOURCE_FLOATING_IP)
         return xasprintf("the address %s", json_str_or(have->attrs, "address", "?"));
-    if (have->kind == RESOURCE_SERVER && !t->g->destroy)
+    if (have->kind == RESOURCE_SERVER)
         return root_disk_loss_new(t, have);
     return NULL;
 }
@@ -95,6 +100,8 @@ static void remove_one(Turn *t, const Resource *have)
     State s = row->state ? row->state(have) : (State){STATE_READY};
     Step *step;
 
+    if (!t->g->destroy && goal_moved(t->g, have))
+        return; /* it goes on under another key */
     if (island_protects(have->kind, have->key) && !t->g->data &&
         !strlist_has(&t->g->release, have->name)) {
         /* It stays for its own sake; but an address lets go of a port that goes. */
@@ -152,6 +159,27 @@ static bool may_go(const Turn *t, const Resource *other)
 
     return !other->used && other->created_at &&
            (of_this_run || !island_protects(other->kind, other->key));
+}
+
+/* A database begins once; one that begins empty while another holds the island's data is not what
+ * anybody means. */
+static int check_database(const Turn *t, Err *err)
+{
+    for (size_t i = 0; !t->g->destroy && i < t->g->want.len; i++) {
+        const Resource *want = &t->g->want.items[i], *old;
+
+        if (want->kind != RESOURCE_HOST || !(old = data_elsewhere(t, want, ROLE_POSTGRES, "kept")))
+            continue;
+        (void)err_set(err, ERR_CONFIG,
+                      "%s would begin with an empty database: the island's is on the volume of %s",
+                      want->key, old->key);
+        return err_hint(err,
+                        "say in the island file which tier has its volume now, `moved: {%.*s: "
+                        "%.*s}`, or put the role back",
+                        (int)strcspn(want->key, "."), want->key, (int)strcspn(old->key, "."),
+                        old->key);
+    }
+    return 0;
 }
 
 /* Marks all but one of those with the same identity. About those that may not go a person has to
@@ -232,16 +260,6 @@ void next_clear(Next *n)
     vec_clear(&n->stucks);
 }
 
-/* "web", "web.0", "volume.db.0". */
-static bool is_asked(const Goal *g, ResourceKind kind, const char *key)
-{
-    _cleanup_free_ char *full = xasprintf("%s.%s", resource_row(kind)->prefix, key);
-    _cleanup_free_ char *tier = xstrndup(key, strcspn(key, "."));
-
-    return !g->only.len || strlist_has(&g->only, key) || strlist_has(&g->only, full) ||
-           strlist_has(&g->only, tier);
-}
-
 /* --only: what else there is to do, to wait for or to mend stays as it is. */
 static void only_asked(const Goal *g, Next *n)
 {
@@ -273,6 +291,8 @@ int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err)
 
     t.skip = xcalloc(w->items.len, sizeof *t.skip);
     r = find_duplicates(&t, err);
+    if (r == 0)
+        r = check_database(&t, err);
     for (int kind = 0; r == 0 && kind < RESOURCE_KINDS; kind++) {
         for (size_t i = 0; !g->destroy && i < g->want.len; i++) {
             if ((int)g->want.items[i].kind == kind)
@@ -288,8 +308,8 @@ int plan_next(const Goal *g, const World *w, Msec now, Next *ret, Err *err)
         }
     }
     if (r == 0) {
-        dead_end(&t);
         only_asked(g, &next);
+        dead_end(&t);
     }
     for (size_t i = 0; i < t.wanted.len; i++) {
         resource_clear(t.wanted.items[i]);

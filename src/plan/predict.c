@@ -42,9 +42,9 @@ json_t *plan_sent_spec_new(const Goal *g, const World *w, const Resource *host, 
 /* As host/mail.h reads it, of a server that has just said hello. */
 static json_t *host_attrs_new(void)
 {
-    return json_make_new("{s:s, s:s, s:b, s:i, s:s, s:i, s:s, s:i, s:s}", "boot", "?",
+    return json_make_new("{s:s, s:s, s:b, s:i, s:s, s:i, s:s, s:i, s:s, s:{}, s:{}}", "boot", "?",
                          "server_status", "ACTIVE", "hello", 1, "sent", 0, "sent_spec", "", "seen",
-                         0, "state", "", "state_since", 0, "report", "");
+                         0, "state", "", "state_since", 0, "report", "", "keeps", "kept");
 }
 
 /* What a new server takes, and the host that comes up on it. */
@@ -151,8 +151,13 @@ static void send(const Goal *g, World *w, Resource *host, const Step *s)
     json_int_t number = json_int(host->attrs, "sent", 0) + 1;
     char hash[17] = "";
 
-    if (spec)
+    if (spec) {
+        json_t *keeps = host_keeps_new(spec);
+
         host_spec_hash(spec, hash);
+        host_kept(json_object_get(host->attrs, "kept"), keeps);
+        json_object_set_new(host->attrs, "keeps", keeps);
+    }
     json_object_set_new(host->attrs, "sent", json_integer(number));
     json_object_set_new(host->attrs, "seen", json_integer(number));
     set_text(host->attrs, "sent_spec", hash);

@@ -28,10 +28,26 @@ bool nova_metadata_left(Pocket *p, const char *project, const json_t *metadata, 
     return false;
 }
 
+/* Nova takes words for a server only in these, whatever its task. */
+static bool metadata_open(const json_t *row, const char *action, PocketReply *r)
+{
+    static const char *const states[] = {"active", "paused", "suspended", "stopped"};
+    const char *state = nova_vm_state(row);
+
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        if (streq(state, states[i]))
+            return true;
+    }
+    nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action,
+              row_get(row, "id"), state);
+    return false;
+}
+
 /* The result of a change fits; then it is stored. */
 static bool metadata_store(Pocket *p, json_t *row, json_t *metadata, PocketReply *r)
 {
-    if (!nova_metadata_left(p, row_get(row, "project_id"), metadata, r))
+    if (!metadata_open(row, "update metadata", r) ||
+        !nova_metadata_left(p, row_get(row, "project_id"), metadata, r))
         return false;
     json_object_set(row, "metadata", metadata);
     nova_server_put(p, row);
@@ -123,6 +139,9 @@ void nova_metadata_key_delete(Pocket *p, const PocketCall *c, PocketReply *r)
 {
     _cleanup_json_ json_t *row = nova_server_get_new(p, c, false, r);
     if (!row)
+        return;
+    if (json_object_get(json_object_get(row, "metadata"), c->args.items[1]) &&
+        !metadata_open(row, "delete metadata", r))
         return;
     if (json_object_del(json_object_get(row, "metadata"), c->args.items[1]) < 0) {
         nova_fail(r, 404, "Metadata item was not found");

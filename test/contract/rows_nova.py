@@ -653,6 +653,11 @@ SCENES = [
                                "vm_state resized")),
         action({"os-stop": None}, 409, "nor anything else",
                answer=conflict("vm_state resized")),
+        Row("member", "POST", SERVER + "/metadata", 409, headers=V67,
+            body={"metadata": {"a": "1"}},
+            answer=conflict("Cannot 'update metadata' instance {server} while it is in "
+                            "vm_state resized"), source=CLIENT,
+            says="nor are words for it: what is to be replaced is confirmed first"),
         action({"revertResize": None}, 202, "back"),
         server_is("ACTIVE", seconds=120, flavor={"original_name": "m1.tiny"}),
         volume_is("in-use", says="its volume came along"),

@@ -321,7 +321,7 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     host_spec_hash(spec, hash);
     mark_of(&host, mark);
     _cleanup_free_ char *type =
-        xasprintf("application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s", hash,
+        xasprintf("application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s; redis=root", hash,
                   (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark);
     assert_string_equal(o->type, type);
     assert_int_equal(o->delete_after_s, 0);

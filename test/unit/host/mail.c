@@ -198,6 +198,43 @@ static void a_content_type_says_when_and_to_whom(void **state)
     }
 }
 
+/* What an older bundle had kept is there whatever the newest says; a stop says nothing. */
+static void what_a_host_keeps(void **state)
+{
+    static const struct {
+        const char *types[3], *keeps, *kept;
+    } rows[] = {
+        {{"", "", ""}, "{}", "{}"},
+        {{";redis=root", "", ""}, "{}", "{\"redis\":\"root\"}"},
+        {{"; redis=root", "; redis=volume", "; postgres=volume"},
+         "{\"postgres\":\"volume\"}",
+         "{\"postgres\":\"volume\",\"redis\":\"root\"}"},
+        {{"", "", "; redis=elsewhere; web=root"}, "{}", "{}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_(world_clear) World w = {0};
+        _cleanup_json_ json_t *l = json_array();
+        _cleanup_free_ char *keeps = NULL, *kept = NULL;
+
+        add_server(&w, "web.0", NONCE);
+        for (int n = 0; n < 3; n++) {
+            _cleanup_free_ char *name = xasprintf("web.0/" NONCE "/in/0000000%d", n + 1);
+            _cleanup_free_ char *type =
+                xasprintf(MAIL_BUNDLE_TYPE "; spec=" SPEC "%s", rows[i].types[n]);
+
+            add_object(l, name, type, "");
+        }
+        mail_read(l, &w);
+        const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+        keeps = json_text_new(json_object_get(host->attrs, "keeps"));
+        kept = json_text_new(json_object_get(host->attrs, "kept"));
+        assert_string_equal(keeps, rows[i].keeps);
+        assert_string_equal(kept, rows[i].kept);
+    }
+}
+
 static void a_host_without_news_is_silent(void **state)
 {
     (void)state;
@@ -242,6 +279,7 @@ int main(void)
         cmocka_unit_test(strange_names_and_other_boots_are_ignored),
         cmocka_unit_test(content_types_without_a_spec),
         cmocka_unit_test(a_content_type_says_when_and_to_whom),
+        cmocka_unit_test(what_a_host_keeps),
         cmocka_unit_test(a_host_without_news_is_silent),
         cmocka_unit_test(every_server_gets_a_host),
     };

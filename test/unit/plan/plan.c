@@ -576,8 +576,6 @@ static const struct {
      "moved: {db: all}\n" HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
      NULL, false,
-     "unrule group all in tcp 5432 group:all\n"
-     "unrule group all in tcp 6379 group:all\n"
      "create group db\n"
      "create servergroup db\n"
      "send host all.0 stop (65 s)\n"
@@ -586,9 +584,176 @@ static const struct {
      "detach server all.0 all.0\n"
      "rename volume all.0 db.0\n"
      "send host all.0 (5 s)\n"
+     "unrule group all in tcp 5432 group:all\n"
+     "unrule group all in tcp 6379 group:all\n"
      "create server db.0\n"
      "send host db.0\n"},
+    /* What the world talks to moves. */
+    {paper_two_tiers,
+     HEAD "  web: {flavor: small, roles: [web, worker]}\n"
+          "  front: {flavor: small, roles: [edge]}\n"
+          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
+     NULL, false,
+     "create group front\n"
+     "create servergroup front\n"
+     "rules group web\n"
+     "rules group front\n"
+     "create port front.0\n"
+     "create server front.0\n"
+     "send host front.0\n"
+     "attach ip main (2 s)\n"
+     "send host web.0 (5 s)\n"
+     "unrule group web in tcp 3000 group:web\n"
+     "unrule group web in tcp 80 0.0.0.0/0\n"
+     "unrule group web in tcp 80 ::/0\n"},
+    /* Redis by itself, and what it had on a root disk. */
+    {HEAD "  web: {flavor: big, roles: [edge, web, worker, redis]}\n"
+          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n",
+     HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+          "  queue: {flavor: small, roles: [redis]}\n",
+     NULL, false,
+     "create group queue\n"
+     "create servergroup queue\n"
+     "rules group queue\n"
+     "create port queue.0\n"
+     "create server queue.0\n"
+     "send host queue.0 LOSES queued jobs and what else Redis keeps on web.0\n"
+     "send host web.0 (5 s)\n"
+     "unrule group web in tcp 6379 group:web\n"},
+    {HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+          "  queue: {flavor: small, roles: [redis]}\n",
+     HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
+     NULL, false,
+     "rules group db\n"
+     "send host db.0 (5 s)\n"
+     "send host queue.0 stop\n"
+     "delete server queue.0 LOSES queued jobs and what else Redis keeps, on its root disk\n"
+     "delete servergroup queue\n"
+     "delete port queue.0\n"
+     "delete group queue\n"},
 };
+
+/* What is asked to be replaced, in each of its states: written down, or gone at once. */
+static void replaced_in_any_state(void **state)
+{
+    static const struct {
+        const char *status, *next;
+    } rows[] = {
+        {"ACTIVE", "mark server web.0 atoll-replace"},
+        {"SHUTOFF", "mark server web.0 atoll-replace"},
+        {"RESIZE", "mark server web.0 atoll-replace"},
+        {"VERIFY_RESIZE", "confirm server web.0"},
+        {"ERROR", "delete server web.0"},
+        {"BUILD", "delete server web.0"},
+        {"SHELVED_OFFLOADED", "delete server web.0"},
+    };
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+
+    (void)state;
+    strlist_add(&g.replace, "id-server-web.0");
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(world_clear) World w = paper_built(&g);
+
+        paper_status(&w, RESOURCE_SERVER, "web.0", rows[k].status);
+        assert_next(&g, &w, rows[k].next);
+    }
+}
+
+static const char all_in_one[] = HEAD
+    "  all: {flavor: big, roles: [edge, web, worker, postgres, redis], volume: {size: 50GB}}\n";
+
+/* A volume goes from a server only when what used it has stopped. */
+static void stopped_before_detached(void **state)
+{
+    _cleanup_(goal_clear)
+        Goal from = paper_goal(all_in_one),
+             g = paper_goal(
+                 "moved: {db: all}\n" HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
+                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n");
+    _cleanup_(world_clear) World w = paper_built(&from);
+    _cleanup_(next_clear) Next silent = {0}, asked = {0}, refused = {0};
+
+    (void)state;
+    strlist_add(&g.only, "all");
+    paper_attr(&w, RESOURCE_HOST, "all.0", "state_since", json_integer(NOW - HOUR));
+    paper_next(&g, &w, &silent);
+    assert_int_equal(silent.stucks.len, 1);
+    assert_string_equal(silent.stucks.items[0].why,
+                        "volume all.0 is no longer its own, and it doesn't stop its services: "
+                        "`atoll apply --replace all.0` has it made anew");
+    paper_attr(&w, RESOURCE_HOST, "all.0", "state_since", json_integer(NOW - SECOND));
+    paper_next(&g, &w, &asked);
+    for (size_t i = 0; i < asked.steps.len; i++) {
+        if (asked.steps.items[i].verb == KIND_SEND)
+            plan_predict(&g, &w, &asked.steps.items[i]);
+    }
+    paper_attr(&w, RESOURCE_HOST, "all.0", "state", json_string("refused"));
+    paper_next(&g, &w, &refused);
+    assert_int_equal(refused.stucks.len, 1);
+    for (size_t i = 0; i < refused.steps.len; i++)
+        assert_int_not_equal(refused.steps.items[i].verb, KIND_DETACH);
+}
+
+/* A database that would begin empty beside the island's own is a mistake in the file. */
+static void databases_begin_once(void **state)
+{
+    _cleanup_(goal_clear)
+        Goal from = paper_goal(all_in_one),
+             g = paper_goal(
+                 HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
+                      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n");
+    _cleanup_(world_clear) World w = paper_built(&from);
+    _cleanup_(steps_clear) Steps steps = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    (void)state;
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, &err), -ERR_CONFIG);
+    assert_string_equal(err.text, "db.0 would begin with an empty database: the island's is on the "
+                                  "volume of all.0");
+    assert_string_equal(err.hint, "say in the island file which tier has its volume now, `moved: "
+                                  "{db: all}`, or put the role back");
+    g.destroy = true;
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+}
+
+/* `moved` and both are there: which has the data? */
+static void moved_and_both_there(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(
+        "moved: {db: data}\n" HEAD "  web: {flavor: small, roles: [edge, web, worker]}\n"
+        "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n");
+    _cleanup_(world_clear) World w = paper_built(&g);
+    Resource old = resource_copy(world_find(&w, RESOURCE_VOLUME, "db.0", 0));
+
+    (void)state;
+    free(old.key);
+    free(old.id);
+    old.key = xstrdup("data.0");
+    old.id = xstrdup("id-volume-data.0");
+    json_object_set_new(old.attrs, "server", json_string(""));
+    (void)world_add(&w, old);
+    g.data = true;
+    assert_next(&g, &w,
+                "stuck volume db.0: `moved` says that volume data.0 becomes it, and both are "
+                "there: delete the one whose data is not needed, or take the line out of the "
+                "island file");
+}
+
+/* What --only leaves out is no reason to call it a dead end. */
+static void only_and_dead_ends(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_remove(&w, RESOURCE_SERVER, "db.0");
+    paper_remove(&w, RESOURCE_HOST, "db.0");
+    strlist_add(&g.only, "web");
+    assert_next(&g, &w, "");
+}
 
 /* A volume that somebody took away comes back; one that is younger than the server is empty. */
 static void volumes_of_servers(void **state)
@@ -694,6 +859,11 @@ int main(void)
         cmocka_unit_test(ambiguity_in_words),
         cmocka_unit_test(whole_changes),
         cmocka_unit_test(volumes_of_servers),
+        cmocka_unit_test(replaced_in_any_state),
+        cmocka_unit_test(stopped_before_detached),
+        cmocka_unit_test(databases_begin_once),
+        cmocka_unit_test(moved_and_both_there),
+        cmocka_unit_test(only_and_dead_ends),
         cmocka_unit_test(as_json),
     };
 

@@ -429,6 +429,9 @@ static void test_labels(void **state)
     Cloud *c = *state;
     _cleanup_free_ char *network = network_new(c), *port = port_new(c, network);
     _cleanup_free_ char *id = server_new(c, "x", port, ",'metadata':{'a':'1'}");
+    assert_int_equal(call_server(c, "POST", id, "/metadata", "{'metadata':{'b':'2'}}"), 409);
+    assert_int_equal(call_server(c, "DELETE", id, "/metadata/a", NULL), 409);
+    assert_string_equal(status_of(c, id), "ACTIVE");
     assert_int_equal(call_server(c, "POST", id, "/metadata", "{'metadata':{'b':'2'}}"), 200);
     assert_string_equal(cloud_text(c, "metadata.a"), "1");
     assert_string_equal(cloud_text(c, "metadata.b"), "2");
