@@ -257,15 +257,19 @@ static bool is_attached(const Turn *t, const Resource *r, const void *with)
     return json_str_or(r->attrs, "router", "")[0] != '\0';
 }
 
-/* A host that does what it was last told, and says so. */
-static bool serves_well(const Turn *t, const char *key)
+static bool is_healthy(const Turn *t, const char *key)
 {
     const Resource *host = turn_find_at(t, RESOURCE_HOST, key, host_current(t->w, key));
 
-    return host && streq(json_str(host->attrs, "state"), "healthy") &&
-           json_int(host->attrs, "sent", 0) > 0 &&
-           json_int(host->attrs, "seen", 0) >= json_int(host->attrs, "sent", 0) &&
-           !mail_silent(host, t->now);
+    return host && streq(json_str(host->attrs, "state"), "healthy") && !mail_silent(host, t->now);
+}
+
+/* It is already what the island file makes it. */
+static bool takes_over(Turn *t, const char *key)
+{
+    const Resource *want = goal_find(t->g, RESOURCE_HOST, key);
+
+    return want && turn_told(t, turn_want(t, want)) && is_healthy(t, key);
 }
 
 static void floating_ip_differ(Turn *t, const Resource *want, const Resource *have)
@@ -284,7 +288,7 @@ static void floating_ip_differ(Turn *t, const Resource *want, const Resource *ha
     } else if (goal_find(t->g, RESOURCE_INTERFACE, "main") &&
                !turn_any(t, RESOURCE_INTERFACE, is_attached, NULL)) {
         turn_blocked(t, have, "the router does not reach its port");
-    } else if (!streq(now, port) && serves_well(t, now) && !serves_well(t, port)) {
+    } else if (!streq(now, port) && is_healthy(t, now) && !takes_over(t, port)) {
         turn_blocked(t, have, "the server that it goes to does not serve yet");
     } else {
         s = turn_step(t, KIND_ATTACH, have, NULL, "on %s, to be on port %s%s",

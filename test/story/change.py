@@ -116,6 +116,12 @@ def test_workers_are_split_off(t):
     under_load(t, base, "and putting them back", ONE)
 
 
+def test_the_edge_gets_a_server_of_its_own(t):
+    base = start(t, ONE)
+    under_load(t, base, "splitting the edge off", EDGE % 1)
+    under_load(t, base, "and putting it back", ONE)
+
+
 def test_web_from_one_to_three_to_one(t):
     base = start(t, EDGE % 1)
     under_load(t, base, "web from 1 to 3", EDGE % 3)
