@@ -198,9 +198,9 @@ void neutron_start(Pocket *p, bool fresh)
         _cleanup_json_ json_t *project = store_find_new(p->store, "project", NULL, "admin");
         const char *admin = row_get(project, "id");
         /* Two clouds on one machine must not hand out the same addresses. */
-        uint8_t third;
-        crypt_random(&third, sizeof third);
-        _cleanup_free_ char *cidr = xasprintf("127.78.%d.0/24", third);
+        uint8_t octets[2];
+        crypt_random(octets, sizeof octets);
+        _cleanup_free_ char *cidr = xasprintf("127.%d.%d.0/24", 64 + octets[0] % 12, octets[1]);
         _cleanup_json_ json_t *net =
             seed_new(p, &kind_network,
                      json_make_new("{s:s, s:s, s:b, s:b}", "name", EXTERNAL_NAME, "project_id",

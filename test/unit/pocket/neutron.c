@@ -286,7 +286,7 @@ static void test_router(void **state)
         c, N, "/v2.0/floatingips", "floatingip",
         "{'floatingip':{'floating_network_id':'%s','description':'atoll:reef'}}", public);
     assert_string_equal(cloud_text(c, "floatingip.status"), "DOWN");
-    assert_true(starts_with(cloud_text(c, "floatingip.floating_ip_address"), "127.78."));
+    assert_true(starts_with(cloud_text(c, "floatingip.floating_ip_address"), "127."));
     _cleanup_free_ char *to_port = xasprintf("{'floatingip':{'port_id':'%s'}}", port);
     /* Not reachable before the router has the subnet. */
     assert_int_equal(call_id(c, "PUT", "floatingips", fip, to_port), 404);
