@@ -173,6 +173,15 @@ bool host_was_sent(const Resource *have, const json_t *spec)
     return streq(json_str(have->attrs, "sent_spec"), hash);
 }
 
+/* Its server is being deleted. */
+static bool is_leaving(const Resource *host, const World *w)
+{
+    const Resource *server = world_find(w, RESOURCE_SERVER, host->key, host->generation);
+
+    return server &&
+           (streq(server->status, "DELETED") || streq(json_str(server->attrs, "task"), "deleting"));
+}
+
 /* The better of two hosts of one key; NULL is the worst. */
 static const Resource *better_host(const Resource *a, const Resource *b, const World *w)
 {
@@ -182,7 +191,7 @@ static const Resource *better_host(const Resource *a, const Resource *b, const W
     for (size_t i = 0; i < 2; i++) {
         _cleanup_json_ json_t *stop = of[i] ? host_stop_spec_new(of[i], w) : NULL;
 
-        if (of[i] && !host_was_sent(of[i], stop))
+        if (of[i] && !host_was_sent(of[i], stop) && !is_leaving(of[i], w))
             rank[i] = streq(json_str(of[i]->attrs, "state"), "healthy") ? 2 : 1;
     }
     if (!a || !b || rank[0] != rank[1])

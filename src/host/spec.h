@@ -11,8 +11,9 @@ json_t *host_spec_new(const Resource *want, const World *w);
 /* What a host is told before its server goes: to stop everything the careful way, in which Sidekiq
  * finishes its jobs. {"server", "address", "roles": [], "stop": true}. `have`: a found HOST. */
 json_t *host_stop_spec_new(const Resource *have, const World *w);
-/* The generation that serves under a key: of those that were not told to stop the newest that is
- * healthy, or else the oldest; else the oldest of all. 0: there is no such host. */
+/* The generation that serves under a key: of those that were not told to stop, and whose server
+ * does not go, the newest that is healthy, or else the oldest; else the oldest of all. 0: there is
+ * no such host. */
 int host_current(const World *w, const char *key);
 /* {role: "root" or "volume"}: which roles of `spec` keep data (roles.h), and on which disk. */
 json_t *host_keeps_new(const json_t *spec);

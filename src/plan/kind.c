@@ -103,16 +103,31 @@ static bool has_volumes(const Goal *g, const char *key)
     return server && json_array_size(json_object_get(server->attrs, "volumes")) > 0;
 }
 
+/* The newest that does not go. */
+static const Resource *newest_server(const Turn *t, const char *key)
+{
+    const Resource *found = NULL;
+
+    for (size_t i = 0; i < t->w->items.len; i++) {
+        const Resource *r = &t->w->items.items[i];
+
+        if (r->kind == RESOURCE_SERVER && !t->skip[i] && streq(r->key, key) &&
+            plan_server.state(r).is != STATE_LEAVING &&
+            (!found || r->generation > found->generation))
+            found = r;
+    }
+    return found;
+}
+
 /* The generation that is to be there. */
 static int generation_of(const Turn *t, const char *key)
 {
-    const Resource *server = turn_find(t, RESOURCE_SERVER, key);
+    const Resource *server = newest_server(t, key);
     const Resource *port = turn_find(t, RESOURCE_PORT, key);
     int generation = MAX(port ? port->generation : 1, server ? server->generation : 1);
 
     /* One that is about to be gone needs nothing beside it. */
-    if (server && server->generation == generation && is_marked(server) &&
-        plan_server.state(server).is != STATE_LEAVING && !has_volumes(t->g, key))
+    if (server && server->generation == generation && is_marked(server) && !has_volumes(t->g, key))
         generation++;
     return generation;
 }

@@ -196,6 +196,19 @@ static bool tier_works(Turn *t, const Resource *server)
     return true;
 }
 
+/* It serves, and an older one of it is still there. */
+static bool stands_in(const Turn *t, const Resource *server)
+{
+    for (size_t i = 0; i < t->w->items.len; i++) {
+        const Resource *r = &t->w->items.items[i];
+
+        if (r->kind == RESOURCE_SERVER && r->generation < server->generation &&
+            streq(r->key, server->key))
+            return host_current(t->w, server->key) == server->generation;
+    }
+    return false;
+}
+
 /* A resize is kept when the server has come back and works. */
 static void confirm(Turn *t, const Resource *want, const Resource *have)
 {
@@ -285,7 +298,9 @@ static void server_differ(Turn *t, const Resource *want, const Resource *have)
         confirm(t, want, have);
         return;
     }
-    if ((resize || rebuild) && !tier_works(t, have)) {
+    if ((resize || rebuild) && stands_in(t, have)) {
+        turn_blocked(t, have, "the one that it stands in for goes first");
+    } else if ((resize || rebuild) && !tier_works(t, have)) {
         turn_blocked(t, have, "another server of its tier is not at work");
     } else if (resize) {
         Step *s = turn_step(t, KIND_RESIZE, have, NULL, "flavor %s, to be %s", now, flavor);

@@ -57,6 +57,17 @@ static void spoil_server(Resource *r)
         set(r, "image", json_string("an older one"));
 }
 
+/* It could not do what it was told, which is not what it is to be told now. */
+static void spoil_services(Resource *r)
+{
+    set(r, "hello", json_true());
+    set(r, "sent", json_integer(2));
+    set(r, "seen", json_integer(2));
+    set(r, "state", json_string(below(2) ? "failed" : "refused"));
+    set(r, "sent_spec", json_string("0000000000000000"));
+    set(r, "sent_until", json_integer(NOW + DAY));
+}
+
 static void spoil_host(Resource *r)
 {
     static const char *const states[] = {"", "starting", "healthy"};
@@ -72,6 +83,8 @@ static void spoil_host(Resource *r)
         set(r, "sent_until", json_integer(below(2) ? NOW + DAY : 0));
     if (below(3) == 0)
         set(r, "state_since", json_integer(NOW - HOUR));
+    if (below(4) == 0)
+        spoil_services(r);
 }
 
 static void spoil_rules(Resource *r)
@@ -140,7 +153,7 @@ static void make_sane(World *w)
 
         if (r->kind == RESOURCE_SERVER)
             r->created_at = NOW;
-        if (r->kind == RESOURCE_HOST && !world_find(w, RESOURCE_SERVER, r->key, 0)) {
+        if (r->kind == RESOURCE_HOST && !world_find(w, RESOURCE_SERVER, r->key, r->generation)) {
             drop(w, i);
         } else if (r->kind == RESOURCE_VOLUME && !world_find(w, RESOURCE_SERVER, r->key, 0)) {
             set(r, "server", json_string(""));
@@ -150,11 +163,49 @@ static void make_sane(World *w)
     }
 }
 
+static void add_second(World *w, const Resource *of)
+{
+    Resource r = resource_copy(of);
+
+    r.generation = 2;
+    free(r.id);
+    free(r.name);
+    r.id = xasprintf("id-%s-%s-g2", resource_row(r.kind)->prefix, r.key);
+    r.name = xasprintf("%s-g2", of->name);
+    if (r.kind == RESOURCE_HOST)
+        spoil_host(&r);
+    (void)world_add(w, r);
+}
+
+/* In the middle of a replacement: beside a server without volumes stands the next one, or its port
+ * alone. */
+static void add_generations(World *w)
+{
+    size_t n = w->items.len;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *key = w->items.items[i].key;
+        bool port_only = below(4) == 0;
+
+        if (w->items.items[i].kind != RESOURCE_SERVER || below(4) ||
+            json_array_size(json_object_get(w->items.items[i].attrs, "volumes")) > 0 ||
+            !world_find(w, RESOURCE_PORT, key, 1))
+            continue;
+        add_second(w, world_find(w, RESOURCE_PORT, key, 1));
+        if (port_only)
+            continue;
+        add_second(w, world_find(w, RESOURCE_SERVER, key, 1));
+        add_second(w, world_find(w, RESOURCE_HOST, key, 1));
+    }
+}
+
 static World random_world(const Goal *from)
 {
     World w = paper_built(from);
     uint32_t gone = below(100), odd = below(60);
 
+    if (below(2))
+        add_generations(&w);
     for (size_t i = w.items.len; i-- > 0;) {
         if (below(100) < gone && w.items.items[i].kind != RESOURCE_HOST)
             drop(&w, i);
