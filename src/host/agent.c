@@ -203,7 +203,7 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
         return r;
     paths.address = json_str_or(spec, "address", "");
     paths.data = "/srv/atoll";
-    if (!*paths.address)
+    if (!*paths.address && !json_bool(spec, "stop", false))
         return err_set(err, ERR_CONFIG, "the bundle does not say this server's address");
     r = role_services(spec, secrets, &paths, &services, err);
     if (r < 0)

@@ -129,12 +129,9 @@ json_t *host_spec_new(const Resource *want, const World *w)
     return TAKE(spec);
 }
 
-json_t *host_stop_spec_new(const Resource *have, const World *w)
+json_t *host_stop_spec_new(const Resource *have)
 {
-    const char *address = port_address(w, have->key, have->generation);
-
-    return json_make_new("{s:s, s:s, s:[], s:b}", "server", have->key, "address",
-                         address ? address : "", "roles", "stop", 1);
+    return json_make_new("{s:s, s:[], s:b}", "server", have->key, "roles", "stop", 1);
 }
 
 json_t *host_keeps_new(const json_t *spec)
@@ -189,7 +186,7 @@ static const Resource *better_host(const Resource *a, const Resource *b, const W
     int rank[2] = {0};
 
     for (size_t i = 0; i < 2; i++) {
-        _cleanup_json_ json_t *stop = of[i] ? host_stop_spec_new(of[i], w) : NULL;
+        _cleanup_json_ json_t *stop = of[i] ? host_stop_spec_new(of[i]) : NULL;
 
         if (of[i] && !host_was_sent(of[i], stop) && !is_leaving(of[i], w))
             rank[i] = streq(json_str(of[i]->attrs, "state"), "healthy") ? 2 : 1;

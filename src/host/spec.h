@@ -9,8 +9,8 @@
  * address, no media user). */
 json_t *host_spec_new(const Resource *want, const World *w);
 /* What a host is told before its server goes: to stop everything the careful way, in which Sidekiq
- * finishes its jobs. {"server", "address", "roles": [], "stop": true}. `have`: a found HOST. */
-json_t *host_stop_spec_new(const Resource *have, const World *w);
+ * finishes its jobs. {"server", "roles": [], "stop": true}. `have`: a found HOST. */
+json_t *host_stop_spec_new(const Resource *have);
 /* The generation that serves under a key: of those that were not told to stop, and whose server
  * does not go, the newest that is healthy, or else the oldest; else the oldest of all. 0: there is
  * no such host. */

@@ -209,22 +209,30 @@ static bool stands_in(const Turn *t, const Resource *server)
     return false;
 }
 
-/* A resize is kept when the server has come back and works. */
+/* It has come back, and says how it is; or there is nothing that it could say. That its services
+ * fail is another matter, and the way back is the flavor in the file. */
+static bool is_back(const Resource *host, Msec resized)
+{
+    const char *state = host ? json_str_or(host->attrs, "state", "") : "";
+    Msec reported = host ? json_int(host->attrs, "state_since", 0) : 0;
+
+    return !host || !json_bool(host->attrs, "hello", false) || !json_int(host->attrs, "sent", 0) ||
+           ((streq(state, "healthy") || streq(state, "failed") || streq(state, "refused")) &&
+            (!reported || reported > resized));
+}
+
 static void confirm(Turn *t, const Resource *want, const Resource *have)
 {
     const Resource *host = turn_find_at(t, RESOURCE_HOST, have->key, have->generation);
     const char *flavor = json_str_or(want->attrs, "flavor", "");
     Msec resized = json_int(have->attrs, "updated", 0);
-    Msec reported = host ? json_int(host->attrs, "state_since", 0) : 0;
 
     if (!streq(json_str(have->attrs, "flavor"), flavor))
         turn_stuck(t, have, ERR_PARTIAL,
                    "somebody resized it to %s, the island file says %s: confirm or revert it with "
                    "`openstack server resize`",
                    json_str_or(have->attrs, "flavor", "?"), flavor);
-    else if (!host || !json_bool(host->attrs, "hello", false) ||
-             (streq(json_str(host->attrs, "state"), "healthy") &&
-              (!reported || reported > resized)))
+    else if (is_back(host, resized))
         turn_step(t, KIND_CONFIRM, have, NULL, "it is back with flavor %s", flavor);
     else
         turn_wait(t, have,

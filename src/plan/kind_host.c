@@ -24,7 +24,10 @@ static bool loses_volume(const Turn *t, const Resource *host)
     size_t i;
 
     json_array_foreach (server ? json_object_get(server->attrs, "volumes") : NULL, i, v) {
-        if (want && !list_has(json_object_get(want->attrs, "volumes"), json_string_value(v)))
+        const char *key = json_string_value(v);
+
+        if (want && !list_has(json_object_get(want->attrs, "volumes"), key) &&
+            turn_find(t, RESOURCE_VOLUME, key))
             return true;
     }
     return false;
@@ -133,7 +136,7 @@ bool turn_all_told(const Turn *t, const Resource *except)
 bool host_stop(Turn *t, const Resource *server)
 {
     const Resource *have = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
-    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have, t->w) : NULL;
+    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have) : NULL;
 
     if (!have || !hears(t, have) || is_settled(have, spec))
         return false;
@@ -155,7 +158,7 @@ bool host_stop(Turn *t, const Resource *server)
 bool host_stopped(const Turn *t, const Resource *server)
 {
     const Resource *have = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
-    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have, t->w) : NULL;
+    _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have) : NULL;
     const char *state = have ? json_str_or(have->attrs, "state", "") : "";
 
     return have &&
@@ -179,7 +182,8 @@ char *root_disk_loss_new(const Turn *t, const Resource *server)
     return words.len ? buf_detach(&words) : NULL;
 }
 
-static bool keeps(const Resource *host, Role role, const char *when)
+/* "root", "volume" or NULL. */
+static const char *keeps(const Resource *host, Role role, const char *when)
 {
     return json_str(json_object_get(host->attrs, when), role_rows[role].name);
 }
@@ -198,7 +202,11 @@ const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, c
     for (size_t i = 0; i < t->w->items.len; i++) {
         const Resource *r = &t->w->items.items[i];
 
-        if (r->kind == RESOURCE_HOST && !streq(r->key, want->key) && keeps(r, role, when))
+        const char *disk =
+            r->kind == RESOURCE_HOST && !streq(r->key, want->key) ? keeps(r, role, when) : NULL;
+
+        /* A volume has its server's key. */
+        if (disk && (streq(disk, "root") || turn_find(t, RESOURCE_VOLUME, r->key)))
             return r;
     }
     return NULL;

@@ -32,7 +32,7 @@ json_t *plan_sent_spec_new(const Goal *g, const World *w, const Resource *host, 
     _cleanup_(resource_clear) Resource own = {0};
 
     if (streq(s->detail, "stop"))
-        return host_stop_spec_new(host, w);
+        return host_stop_spec_new(host);
     if (!want)
         return NULL;
     own = want_at_new(want, host->generation);
@@ -107,20 +107,18 @@ static void remove_item(World *w, const Resource *r)
 }
 
 /* A server lets go of its volumes and ports, and takes its host with it. */
-static void server_gone(World *w, const char *key, int generation)
+static void server_gone(World *w, const char *key, int generation, const json_t *volumes)
 {
     Resource *host;
 
     for (size_t i = 0; i < w->items.len; i++) {
         Resource *r = &w->items.items[i];
 
-        if (!streq(r->key, key))
-            continue;
-        if (r->kind == RESOURCE_VOLUME && !world_find(w, RESOURCE_SERVER, key, 0)) {
+        if (r->kind == RESOURCE_VOLUME && list_has(volumes, r->key)) {
             set_text(r->attrs, "server", "");
             if (!streq(r->status, "deleting"))
                 set_status(r, "available");
-        } else if (r->kind == RESOURCE_PORT && r->generation == generation) {
+        } else if (r->kind == RESOURCE_PORT && streq(r->key, key) && r->generation == generation) {
             set_text(r->attrs, "device", "");
         }
     }
@@ -132,6 +130,7 @@ static void server_gone(World *w, const char *key, int generation)
 static void gone(World *w, const Resource *r)
 {
     _cleanup_free_ char *key = xstrdup(r->key), *id = xstrdup(r->id ? r->id : "");
+    _cleanup_json_ json_t *volumes = json_deep_copy(json_object_get(r->attrs, "volumes"));
     ResourceKind kind = r->kind;
     int generation = r->generation;
     const Resource *host;
@@ -140,7 +139,7 @@ static void gone(World *w, const Resource *r)
     if (kind != RESOURCE_SERVER)
         return;
     if (!world_find(w, kind, key, generation))
-        server_gone(w, key, generation);
+        server_gone(w, key, generation, volumes);
     else if ((host = world_find_id(w, RESOURCE_HOST, id))) /* one of two of that key */
         remove_item(w, host);
 }

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import secrets
+import subprocess
 import sys
 import time
 import urllib.error
@@ -24,7 +25,11 @@ SERVICES = [("swift", "object-store", 1, "/v1/AUTH_%(project_id)s"), ("glance", 
 # project and user, roles
 CUSTOMERS = [("atoll", ["member"]), ("atoll-media", ["member", "manager"]),
              ("atoll-backup", ["member", "manager"])]
-FLAVORS = [("c1.c1r1", 1, 1024), ("c1.c1r2", 1, 2048), ("c1.c2r2", 2, 2048), ("c1.c4r8", 4, 8192)]
+# name, cores, memory, disk, id; without one Nova makes up its own
+FLAVORS = [("m1.tiny", 1, 512, 1, "1"), ("m1.small", 1, 2048, 20, "2"), ("m1.medium", 2, 4096, 40, "3"),
+           ("c1.c1r1", 1, 1024, 10, None), ("c1.c1r2", 1, 2048, 10, None),
+           ("c1.c2r2", 2, 2048, 10, None), ("c1.c4r8", 4, 8192, 10, None)]
+IMAGES = ["debian-12", "debian-13"]
 VOLUME_TYPES = ["file", "b1.sr-r3-nvme-1000"]
 TOKEN = None
 
@@ -114,22 +119,18 @@ def things():
     glance = f"{HOST}:{PORT + 2}/v2"
     _, project = call("GET", f"{KEYSTONE}/projects?name=admin")
     cinder = f"{HOST}:{PORT + 6}/v3/{project['projects'][0]['id']}"
-    for name, cpus, ram in FLAVORS:
+    for name, cpus, ram, disk, number in FLAVORS:
         call("POST", f"{nova}/flavors", {"flavor": {"name": name, "vcpus": cpus, "ram": ram,
-                                                    "disk": 10}}, (409,))
+                                                    "disk": disk, "id": number}}, (409,))
     for name in VOLUME_TYPES:
         call("POST", f"{cinder}/types", {"volume_type": {
             "name": name, "extra_specs": {"volume_backend_name": "file"}}}, (409,))
-    _, images = call("GET", f"{glance}/images?name=debian-12")
-    if not images["images"]:
-        _, image = call("POST", f"{glance}/images", {
-            "name": "debian-12", "disk_format": "raw", "container_format": "bare",
-            "visibility": "public", "os_distro": "debian"})
-        call("PUT", f"{glance}/images/{image['id']}/file", data=bytes(1 << 20))
+    for name in IMAGES:
+        image_of(glance, name)
     _, networks = call("GET", f"{neutron}/networks?name=public")
     if not networks["networks"]:
         _, network = call("POST", f"{neutron}/networks", {"network": {
-            "name": "public", "router:external": True, "shared": True,
+            "name": "public", "router:external": True,
             "provider:network_type": "flat", "provider:physical_network": "outside"}})
         # Two clouds on one machine must not hand out the same addresses.
         call("POST", f"{neutron}/subnets", {"subnet": {
@@ -137,6 +138,21 @@ def things():
             "cidr": f"127.78.{random.randint(0, 255)}.0/24", "enable_dhcp": False}})
     no_servers(nova)
     wait_for_hypervisor(nova)
+
+
+def image_of(glance, name):
+    """An image of an empty disk: Nova's fake driver starts nothing from it."""
+    _, images = call("GET", f"{glance}/images?name={name}")
+    image = images["images"][0] if images["images"] else call("POST", f"{glance}/images", {
+        "name": name, "disk_format": "qcow2", "container_format": "bare",
+        "visibility": "public", "os_distro": "debian"})[1]
+    if image["status"] == "active":
+        return
+    path = f"{LAB}/glance/{name}.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], check=True)
+    with open(path, "rb") as f:
+        call("PUT", f"{glance}/images/{image['id']}/file", data=f.read())
+    os.unlink(path)
 
 
 def no_servers(nova):

@@ -29,6 +29,24 @@ static _unused_ const char paper_more[] =
     "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
     "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n";
 
+/* One server that does everything, and the same with its database on a server of its own. */
+static _unused_ const char paper_all[] =
+    "island: reef\n"
+    "domain: reef.example\n"
+    "cloud: catalyst\n"
+    "release: {canary: true}\n"
+    "servers:\n"
+    "  all: {flavor: big, roles: [edge, web, worker, postgres, redis], volume: {size: 50GB}}\n";
+static _unused_ const char paper_apart[] =
+    "island: reef\n"
+    "domain: reef.example\n"
+    "cloud: catalyst\n"
+    "release: {canary: true}\n"
+    "moved: {db: all}\n"
+    "servers:\n"
+    "  all: {flavor: big, roles: [edge, web, worker]}\n"
+    "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n";
+
 static const char paper_facts[] =
     "{\"clouds\": {\"island\": {\"project_id\": \"p\", \"auth_url\": \"https://k/v3\", "
     "\"object_url\": \"https://s/v1/AUTH_p\", \"region\": \"r\", \"domain_name\": \"Default\"}},"

@@ -328,6 +328,9 @@ static void converges(const Goal *g, const Goal *from)
                 fail_msg("seed %llu, run again: %s", (unsigned long long)seed, err.text);
         }
         paper_next(g, &w, &n);
+        /* What it keeps is in use as far as anybody knows: that a person has to decide. */
+        if (n.stucks.len && strstr(n.stucks.items[0].why, "doesn't stop its services"))
+            return;
         if (n.stucks.len)
             fail_msg("seed %llu: %s %s: %s", (unsigned long long)seed,
                      resource_row(n.stucks.items[0].kind)->prefix, n.stucks.items[0].key,
@@ -347,21 +350,32 @@ static void converges(const Goal *g, const Goal *from)
 
 static void any_world(void **state)
 {
-    _cleanup_(goal_clear) Goal two = paper_goal(paper_two_tiers), more = paper_goal(paper_more);
+    static const char *const texts[][2] = {{paper_two_tiers, paper_more}, {paper_all, paper_apart}};
+    Goal goals[ARRAY_LEN(texts)][2];
 
     (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        goals[i][0] = paper_goal(texts[i][0]);
+        goals[i][1] = paper_goal(texts[i][1]);
+    }
     /* Fewer where each takes long: under sanitizers. */
     const char *asked = getenv("ATOLL_WORLDS");
     uint64_t worlds = asked ? strtoull(asked, NULL, 10) : WORLDS;
 
     for (seed = 1; seed <= worlds; seed++) {
-        Goal g = seed % 2 ? two : more;
+        /* Back to one server the database does not go by itself. */
+        bool apart = seed % 4 == 0;
+        Goal *pair = goals[apart], g = pair[apart || seed % 2];
 
         rng = seed * 0x9E3779B97F4A7C15ULL;
         g.destroy = below(4) == 0;
         g.data = below(3) == 0;
         g.rebuild = below(3) == 0;
-        converges(&g, below(2) ? &two : &more);
+        converges(&g, &pair[below(2)]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        goal_clear(&goals[i][0]);
+        goal_clear(&goals[i][1]);
     }
 }
 
