@@ -1,9 +1,11 @@
 #!/bin/bash
-# `make demo`: builds, starts the pocket cloud in demo/run, brings an island up on it, checks it,
-# shows it, waits for Ctrl-C, and leaves nothing behind. DEMO_ONCE=1 ends by itself.
+# `make demo`: builds, starts the pocket cloud in a folder of its own, brings an island up on it, checks
+# it, shows it, waits for Ctrl-C, and leaves nothing behind. DEMO_ONCE=1 ends by itself.
 set -eu
 cd "$(dirname "$0")/.."
-run=$PWD/demo/run
+source=$PWD
+# Not below this one: services run as users of their own, and root's home lets them not pass.
+run=/var/tmp/atoll-demo-$(id -u)-$(printf %s "$source" | cksum | cut -d ' ' -f 1)
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 step() { printf '\n$ %s\n' "$*"; }
 
@@ -44,7 +46,7 @@ export XDG_CONFIG_HOME=$run/config XDG_CACHE_HOME=$run/cache
 export ATOLL_PASSPHRASE_FILE=$run/passphrase
 cp demo/island.yaml "$run/island.yaml"
 atoll() { build/atoll "$@"; }
-cd "$run" && ln -s ../../build build
+cd "$run" && ln -s "$source/build" build
 
 say "The keys (an island file is there already: demo/island.yaml)"
 step "atoll init reef -f first.yaml --cloud pocket --recovery-file recovery"
@@ -62,7 +64,7 @@ step "atoll plan"
 atoll plan
 say "Media: works for Mastodon, and for nobody else"
 step "atoll media check"
-atoll media check --fog "$PWD/../../data/fog-login.rb"
+atoll media check --fog "$source/data/fog-login.rb"
 say "Status"
 step "atoll status"
 atoll status

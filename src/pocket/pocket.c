@@ -93,6 +93,25 @@ static int make_dir(Run *run, const char *dir, Err *err)
     return r;
 }
 
+/* As root, services run as users of their own, who have to get at their folders. */
+static int can_be_entered(const Pocket *p, Err *err)
+{
+    _cleanup_free_ char *path = xstrdup(p->dir);
+    struct stat st;
+
+    for (char *slash; p->servers_run && geteuid() == 0 && (slash = strrchr(path, '/')) > path;) {
+        *slash = '\0';
+        if (stat(path, &st) == 0 && st.st_mode & 0001)
+            continue;
+        (void)err_set(err, ERR_USAGE, "%s lets nobody but its owner pass", path);
+        return err_hint(err,
+                        "servers run programs as users of their own (redis, postgres): take a "
+                        "--dir elsewhere, such as below /var/tmp, or `chmod o+x %s`",
+                        path);
+    }
+    return 0;
+}
+
 static int open_core(Run *run, const Options *o, Err *err)
 {
     Pocket *p = &run->pocket;
@@ -167,6 +186,7 @@ static int run_cloud(Run *run, const Options *o, const sigset_t *signals, Err *e
     int fds[POCKET_SERVICES];
     int r = make_dir(run, o->dir, err);
     r = r < 0 ? r : open_core(run, o, err);
+    r = r < 0 ? r : can_be_entered(&run->pocket, err);
     r = r < 0 || !o->namespaces ? r : netns_open(&run->pocket, err);
     r = r < 0 ? r : ports_listen(&run->pocket, (int)o->port_base, fds, err);
     r = r < 0 ? r : start_services(&run->pocket, err);
