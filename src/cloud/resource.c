@@ -170,7 +170,7 @@ void resource_clear(Resource *r)
 
 World world_copy(const World *w)
 {
-    World c = {.facts = json_deep_copy(w->facts), .mail = json_incref(w->mail)};
+    World c = {.facts = json_deep_copy(w->facts), .mail = json_incref(w->mail), .now = w->now};
 
     for (size_t i = 0; i < w->items.len; i++)
         vec_push(&c.items, resource_copy(&w->items.items[i]));

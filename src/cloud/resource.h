@@ -79,6 +79,7 @@ typedef struct World {
     json_t *facts;
     json_t *mail; /* names in the mail container, in swift_list's shape, as listed with it; NULL:
                      not looked at, or not there */
+    Msec now;     /* by the island's cloud, when it was looked at; 0: not known */
 } World;
 
 /* One row a kind: words and order. */

@@ -9,7 +9,7 @@ typedef struct MailBox {
     Msec hello_at;
     int64_t sent, seen;
     Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
-    Msec sent_until;
+    Msec sent_at, sent_until;
     bool sent_scheduler;
     json_t *keeps, *kept; /* role: disk; owned */
     const char *state, *report;
@@ -101,6 +101,8 @@ static void read_in(Str name, const json_t *object, MailBox *box)
     box->sent = number;
     json_object_clear(box->keeps);
     json_object_update(box->keeps, keeps);
+    if (!time_parse(json_str_or(object, "last_modified", ""), &box->sent_at))
+        box->sent_at = 0;
     box->sent_spec = read_hex(type, "spec");
     box->sent_key = read_hex(type, "key");
     box->sent_until = read_until(type);
@@ -183,6 +185,7 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                         json_stringn(box.sent_spec.n ? box.sent_spec.p : "", box.sent_spec.n));
     json_object_set_new(attrs, "sent_key",
                         json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
+    json_object_set_new(attrs, "sent_at", json_integer((json_int_t)box.sent_at));
     json_object_set_new(attrs, "sent_scheduler", json_boolean(box.sent_scheduler));
     json_object_set_new(attrs, "keeps", box.keeps ? box.keeps : json_object());
     json_object_set_new(attrs, "kept", box.kept ? box.kept : json_object());
@@ -219,7 +222,7 @@ void mail_read(const json_t *listing, World *w)
 
 bool mail_silent(const Resource *host, Msec now)
 {
-    Msec since = json_int(host->attrs, "state_since", 0);
+    Msec since = MAX(json_int(host->attrs, "state_since", 0), json_int(host->attrs, "sent_at", 0));
 
     return since > 0 && now - since > MAIL_SILENT;
 }

@@ -30,13 +30,13 @@
 
 /* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
  * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool,
- * hello_at: ms or 0, sent: n, sent_spec: text or "", sent_until: ms or 0 (not told), sent_key: text
- * or "", sent_scheduler: bool, keeps and kept: {role: "root" or
- * "volume"} by its newest bundle and by any, seen: n, state: text or "", state_since: ms
- * (last_modified: of the newest report), report: object name of the newest report or ""}. Unknown
- * names are ignored. */
+ * hello_at: ms or 0, sent: n, sent_at: ms or 0, sent_spec: text or "", sent_until: ms or 0 (not
+ * told), sent_key: text or "", sent_scheduler: bool, keeps and kept: {role: "root" or "volume"} by
+ * its newest bundle and by any, seen: n, state: text or "", state_since: ms (last_modified: of the
+ * newest report), report: object name of the newest report or ""}. Unknown names are ignored. */
 void mail_read(const json_t *listing, World *w);
-/* True for a found HOST that has reported, but not for MAIL_SILENT. */
+/* True for a found HOST that has been told something, and has said nothing for MAIL_SILENT, neither
+ * since then nor since its newest report. */
 bool mail_silent(const Resource *host, Msec now);
 /* "<server>/<nonce>/in/00000003" and so on; to be freed. */
 char *mail_in(const char *server, const char *nonce, int64_t number);

@@ -1,4 +1,5 @@
 #include "host/spec.h"
+#include "host/mail.h"
 #include "io/crypt.h"
 #include "island/roles.h"
 
@@ -179,6 +180,17 @@ static bool is_leaving(const Resource *host, const World *w)
            (streq(server->status, "DELETED") || streq(json_str(server->attrs, "task"), "deleting"));
 }
 
+/* Healthy, or taking further settings: that does not stop it. */
+static bool serves(const Resource *host, Msec now)
+{
+    int64_t sent = json_int(host->attrs, "sent", 0);
+    const char *state = json_str_or(host->attrs, "state", "");
+    bool further =
+        sent > 1 && (json_int(host->attrs, "seen", 0) < sent || streq(state, "starting"));
+
+    return (streq(state, "healthy") || further) && !mail_silent(host, now);
+}
+
 /* The better of two hosts of one key; NULL is the worst. */
 static const Resource *better_host(const Resource *a, const Resource *b, const World *w)
 {
@@ -189,7 +201,7 @@ static const Resource *better_host(const Resource *a, const Resource *b, const W
         _cleanup_json_ json_t *stop = of[i] ? host_stop_spec_new(of[i]) : NULL;
 
         if (of[i] && !host_was_sent(of[i], stop) && !is_leaving(of[i], w))
-            rank[i] = streq(json_str(of[i]->attrs, "state"), "healthy") ? 2 : 1;
+            rank[i] = serves(of[i], w->now) ? 2 : 1;
     }
     if (!a || !b || rank[0] != rank[1])
         return !b || (a && rank[0] > rank[1]) ? a : b;

@@ -214,8 +214,12 @@ static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err
 static void send_all(Driver *d, const Goal *g, const World *w, Doing *doing, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (doing[i].step->verb != KIND_SEND || (d->c->stop && *d->c->stop))
+        if (doing[i].step->verb != KIND_SEND)
             continue;
+        if (d->c->stop && *d->c->stop) {
+            (void)err_set(&doing[i].err, ERR_INTERRUPTED, "interrupted before it was sent");
+            continue;
+        }
         doing[i].outcome =
             send_one(d, g, w, doing[i].step, &doing[i].err) == 0 ? DOING_DONE : DOING_FAILED;
     }

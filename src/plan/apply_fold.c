@@ -83,6 +83,7 @@ static void done(Run *r, Doing *d)
     Try *t = &r->tries.items[d->try];
 
     t->done++;
+    t->unknown = 0;
     t->not_before =
         t->done > 1 ? r->o->mono(r->d) + MIN(POLL_MAX, POLL_FIRST << MIN(t->done, 4)) : 0;
     t->later_since = 0;

@@ -85,6 +85,12 @@ char *root_disk_loss_new(const Turn *t, const Resource *server);
  * behind. A volume that is there, or becomes its own (`moved:`), is what it goes on with. `when`:
  * "keeps" by its newest bundle, or "kept" by any (host/mail.h). */
 const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, const char *when);
+/* A server is plugged into its port when it is made: a wanted PORT that is not there, or a found
+ * one on which nothing is, is stuck while the server runs. True if so. */
+bool port_lost(Turn *t, const Resource *port);
+/* A new server of the island is on its way, other than `self` (a HOST or SERVER, wanted or found).
+ */
+bool others_come_up(Turn *t, const Resource *self);
 /* The id that `attr` had before it became a key. */
 const char *linked_id(const Resource *r, const char *attr);
 /* The tier of "web.0" is that of "web.1"? */

@@ -174,11 +174,15 @@ static bool goes_away(const Step *s)
 /* All others of its tier are at work: then this one may be away for a while. */
 static bool tier_works(Turn *t, const Resource *server)
 {
+    const Resource *own = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
+
     for (size_t i = 0; i < t->next->steps.len; i++) {
         if (goes_away(&t->next->steps.items[i]) &&
             same_tier(t->next->steps.items[i].key, server->key))
             return false;
     }
+    if (own && (streq(json_str(own->attrs, "state"), "failed") || mail_silent(own, t->now)))
+        return true; /* there is nothing to lose, and this may be its cure */
     for (size_t i = 0; i < t->g->want.len; i++) {
         const Resource *want = &t->g->want.items[i], *host, *other;
 
@@ -228,10 +232,8 @@ static void confirm(Turn *t, const Resource *want, const Resource *have)
     Msec resized = json_int(have->attrs, "updated", 0);
 
     if (!streq(json_str(have->attrs, "flavor"), flavor))
-        turn_stuck(t, have, ERR_PARTIAL,
-                   "somebody resized it to %s, the island file says %s: confirm or revert it with "
-                   "`openstack server resize`",
-                   json_str_or(have->attrs, "flavor", "?"), flavor);
+        turn_step(t, KIND_CONFIRM, have, NULL, "it was resized to %s; from there it goes to %s",
+                  json_str_or(have->attrs, "flavor", "?"), flavor);
     else if (is_back(host, resized))
         turn_step(t, KIND_CONFIRM, have, NULL, "it is back with flavor %s", flavor);
     else
@@ -247,6 +249,30 @@ static bool keeps_data(const Resource *host)
     return json_object_size(keeps) > 0;
 }
 
+/* One that is younger than the server is empty. */
+static void new_volume(Turn *t, const Resource *have, const char *key)
+{
+    _cleanup_free_ char *loss = root_disk_loss_new(t, have);
+
+    if (loss)
+        turn_stuck(t, have, ERR_PARTIAL,
+                   "it keeps %s, and volume %s is new and empty: copy the data away, `atoll apply "
+                   "--replace %s`, and copy it back",
+                   loss, key, have->key);
+    else
+        turn_stuck(t, have, ERR_PARTIAL,
+                   "volume %s is new: `atoll apply --replace %s` has the server made anew with it",
+                   key, have->key);
+}
+
+/* "?" is of a plan. */
+static bool is_elsewhere(const Resource *volume, const Resource *server)
+{
+    const char *at = json_str_or(volume->attrs, "server", "");
+
+    return at[0] && !streq(at, "?") && !streq(at, server->key);
+}
+
 /* Volumes that it lacks, and those that are no longer its own. */
 static void server_volumes(Turn *t, const Resource *want, const Resource *have)
 {
@@ -258,16 +284,18 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (wanted, i, v) {
         const char *key = json_string_value(v);
 
-        volume = turn_ready(t, RESOURCE_VOLUME, key);
-        if (!json_is_array(there) || list_has(there, key) || !volume ||
-            !streq(volume->status, "available"))
+        volume = turn_find(t, RESOURCE_VOLUME, key);
+        if (!json_is_array(there) || list_has(there, key))
             continue;
-        if (volume->created_at > have->created_at)
+        if (!volume || !volume->created_at || volume->created_at > have->created_at)
+            new_volume(t, have, key);
+        else if (!turn_ready(t, RESOURCE_VOLUME, key))
+            continue;
+        else if (is_elsewhere(volume, have))
             turn_stuck(t, have, ERR_PARTIAL,
-                       "it has kept its data on its root disk, and volume %s is new and empty: "
-                       "copy the data away, `atoll apply --replace %s`, and copy it back",
-                       key, have->key);
-        else
+                       "its volume %s is attached to %s: detach it there, and apply again", key,
+                       json_str_or(volume->attrs, "server", "?"));
+        else if (streq(volume->status, "available"))
             turn_step(t, KIND_ATTACH, have, key, "volume %s is not attached to it", key);
     }
     json_array_foreach (there, i, v) {
@@ -333,6 +361,7 @@ static bool floating_on(const Turn *t, const Resource *r, const void *with)
 /* Nobody needs it any more, and its own services have stopped. */
 static bool server_leave(Turn *t, const Resource *have)
 {
+    const Resource *host = turn_find_at(t, RESOURCE_HOST, have->key, have->generation);
     const Resource *port = turn_find_at(t, RESOURCE_PORT, have->key, have->generation);
     bool comes_back = goal_find(t->g, RESOURCE_SERVER, have->key) &&
                       turn_find(t, RESOURCE_SERVER, have->key) == have;
@@ -342,6 +371,12 @@ static bool server_leave(Turn *t, const Resource *have)
     if (!comes_back && (!turn_all_told(t, have) ||
                         (port && turn_any(t, RESOURCE_FLOATING_IP, floating_on, port->id)))) {
         turn_blocked(t, have, "others still use it");
+        return true;
+    }
+    /* What holds data makes room for who is to have it. */
+    if (!comes_back && host && !json_object_size(json_object_get(host->attrs, "keeps")) &&
+        others_come_up(t, have)) {
+        turn_blocked(t, have, "new servers come up first");
         return true;
     }
     return host_stop(t, have);

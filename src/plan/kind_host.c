@@ -115,7 +115,16 @@ bool turn_told(const Turn *t, const Resource *want)
     return spec && is_settled(have, spec);
 }
 
-/* One that can't hear it is no reason to wait. */
+/* Its mailbox addresses ended: it goes on with what it has, and can't be told otherwise. */
+static bool is_cut_off(const Turn *t, const Resource *have)
+{
+    Msec until = json_int(have->attrs, "sent_until", 0);
+
+    return until && until <= t->now &&
+           turn_ready_at(t, RESOURCE_SERVER, have->key, have->generation);
+}
+
+/* One that is silent is no reason to wait. */
 bool turn_all_told(const Turn *t, const Resource *except)
 {
     for (size_t i = 0; i < t->g->want.len; i++) {
@@ -127,7 +136,7 @@ bool turn_all_told(const Turn *t, const Resource *except)
         have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
         if (except && streq(except->key, want->key) && except->generation == want->generation)
             continue;
-        if (have && hears(t, have) && !turn_told(t, want))
+        if (have && (is_cut_off(t, have) || (hears(t, have) && !turn_told(t, want))))
             return false;
     }
     return true;
@@ -194,7 +203,7 @@ const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, c
     const Resource *own = turn_find(t, RESOURCE_HOST, want->key), *wanted;
 
     if (!list_has(json_object_get(want->attrs, "roles"), role_rows[role].name) ||
-        (own && keeps(own, role, "kept")))
+        (own && (keeps(own, role, "keeps") || streq(keeps(own, role, "kept"), "root"))))
         return NULL;
     wanted = volume ? goal_find(t->g, RESOURCE_VOLUME, volume) : NULL;
     if (wanted && (turn_find(t, RESOURCE_VOLUME, volume) || turn_moved(t, wanted)))
@@ -234,28 +243,35 @@ static bool works(const Resource *want, const Resource *have)
             list_has(roles, "worker"));
 }
 
-/* A server that is not there yet, or is in its first minutes; but for one that waits for a volume
- * that is still somebody else's. */
+/* A volume that it is to have is still another server's. */
+static bool waits_for_volume(const Turn *t, const Resource *want)
+{
+    const char *key = json_str(want->attrs, "volume");
+    const Resource *volume = key ? goal_find(t->g, RESOURCE_VOLUME, key) : NULL;
+    const Resource *there = volume ? turn_find(t, RESOURCE_VOLUME, key) : NULL;
+
+    return there ? streq(there->status, "in-use") && !turn_find(t, RESOURCE_SERVER, want->key)
+                 : volume && turn_moved(t, volume);
+}
+
+/* A server that is not there yet, or is in its first minutes; but for one that can't come, or waits
+ * for a volume. */
 static bool comes_up(Turn *t, const Resource *want)
 {
-    const Resource *server = goal_find(t->g, RESOURCE_SERVER, want->key), *have;
-    const json_t *v;
-    size_t i;
+    const Resource *server = turn_find_at(t, RESOURCE_SERVER, want->key, want->generation);
+    const Resource *have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
 
-    json_array_foreach (json_object_get(server->attrs, "volumes"), i, v) {
-        if (!turn_ready(t, RESOURCE_VOLUME, json_string_value(v)))
-            return false;
-    }
-    have = turn_find_at(t, RESOURCE_HOST, want->key, want->generation);
+    if (waits_for_volume(t, want) || (server && plan_server.state(server).is == STATE_STUCK))
+        return false;
     if (!have || !json_bool(have->attrs, "hello", false))
-        return true;
+        return !have || !have->created_at || t->now < have->created_at + HELLO_LIMIT;
     return json_int(have->attrs, "sent", 0) <= 1 &&
            !streq(json_str(have->attrs, "state"), "healthy") &&
            !streq(json_str(have->attrs, "state"), "failed") &&
            !streq(json_str(have->attrs, "state"), "refused");
 }
 
-static bool others_come_up(Turn *t, const Resource *self)
+bool others_come_up(Turn *t, const Resource *self)
 {
     for (size_t i = 0; i < t->g->want.len; i++) {
         const Resource *want = &t->g->want.items[i];
@@ -265,6 +281,15 @@ static bool others_come_up(Turn *t, const Resource *self)
             return true;
     }
     return false;
+}
+
+static bool lacks_volume(const Turn *t, const Resource *want)
+{
+    const Resource *server = turn_find_at(t, RESOURCE_SERVER, want->key, want->generation);
+    const char *key = json_str(want->attrs, "volume");
+    const json_t *there = server ? json_object_get(server->attrs, "volumes") : NULL;
+
+    return key && json_is_array(there) && !list_has(there, key);
 }
 
 /* Its services see a volume as it is when they are told of it. */
@@ -315,6 +340,8 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
         turn_blocked(t, have, "a port or the media user that its settings name is not there");
     else if (loses_volume(t, have))
         turn_blocked(t, have, "its volume goes first");
+    else if (!same && lacks_volume(t, want))
+        turn_blocked(t, have, "its volume is not attached");
     else if (!same && volume_changes(t, want))
         turn_blocked(t, have, "its volume is still changing");
     else if (sent && !same && turn_any(t, RESOURCE_FLOATING_IP, leaves_for_another, have))

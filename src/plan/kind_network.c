@@ -177,12 +177,28 @@ static const char *port_blocked(const Turn *t, const Resource *want)
     return NULL;
 }
 
+bool port_lost(Turn *t, const Resource *port)
+{
+    const Resource *server = turn_ready_at(t, RESOURCE_SERVER, port->key, port->generation);
+
+    if (!server || !turn_wanted(t, server) || strlist_has(&t->g->replace, server->id))
+        return false;
+    turn_stuck(
+        t, port, ERR_PARTIAL,
+        "its server runs without it, as if somebody had deleted or unplugged it: `atoll apply "
+        "--replace %s` has the server made anew (volumes stay)",
+        port->key);
+    return true;
+}
+
 static void port_differ(Turn *t, const Resource *want, const Resource *have)
 {
     const json_t *wanted = json_object_get(want->attrs, "groups"), *g;
     _cleanup_free_ char *is = NULL, *to_be = NULL;
     size_t i;
 
+    if (!json_str_or(have->attrs, "device", "")[0] && port_lost(t, have))
+        return;
     if (!turn_same(t, want, have, "subnet", STAY) ||
         list_same(wanted, json_object_get(have->attrs, "groups")))
         return;
@@ -288,7 +304,7 @@ static void floating_ip_differ(Turn *t, const Resource *want, const Resource *ha
     } else if (goal_find(t->g, RESOURCE_INTERFACE, "main") &&
                !turn_any(t, RESOURCE_INTERFACE, is_attached, NULL)) {
         turn_blocked(t, have, "the router does not reach its port");
-    } else if (!streq(now, port) && is_healthy(t, now) && !takes_over(t, port)) {
+    } else if (!streq(now, port) && turn_ready(t, RESOURCE_SERVER, now) && !takes_over(t, port)) {
         turn_blocked(t, have, "the server that it goes to does not serve yet");
     } else {
         s = turn_step(t, KIND_ATTACH, have, NULL, "on %s, to be on port %s%s",

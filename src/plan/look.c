@@ -60,6 +60,7 @@ int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w, 
     island_containers(i, &names);
     for (size_t k = 0; k < names.len; k++)
         strlist_addf(&containers, "%s%s", names.items[k], streq(names.items[k], mail) ? "/" : "");
+    w->now = cloud_now(c->of[CLOUD_OF_ISLAND]);
     if (kinds) {
         r = world_look(c, kinds, (const char *const *)containers.items, w, err);
         if (r < 0)

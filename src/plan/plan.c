@@ -18,6 +18,8 @@ static void make_one(Turn *t, const Resource *want)
         turn_step(t, KIND_RENAME, old, want->key, "the island file says that it moved");
     else if (want->kind == RESOURCE_HOST)
         turn_blocked(t, want, "its server is not there");
+    else if (want->kind == RESOURCE_PORT && port_lost(t, want))
+        return;
     else if (why)
         turn_blocked(t, want, why);
     else
@@ -36,19 +38,34 @@ static bool replace_one(Turn *t, const Resource *have)
                                         "REBOOT",    "HARD_REBOOT", "REBUILD", "RESIZE",
                                         "MIGRATING", "PASSWORD",    "UNKNOWN"};
 
+    State s;
+
     if (have->kind != RESOURCE_SERVER || !strlist_has(&t->g->replace, have->id) || is_marked(have))
         return false;
+    s = plan_server.state(have);
     for (size_t i = 0; i < ARRAY_LEN(takes); i++) {
         if (streq(have->status, takes[i]) && !streq(json_str(have->attrs, "task"), "deleting")) {
             turn_step(t, KIND_MARK, have, PLAN_MARK, "to be replaced, as was asked");
             return true;
         }
     }
-    if (streq(have->status, "VERIFY_RESIZE"))
+    if (s.is == STATE_LEAVING || (s.is == STATE_WAIT && t->now < s.since + s.limit))
+        turn_wait(t, have, &s);
+    else if (streq(have->status, "VERIFY_RESIZE"))
         turn_step(t, KIND_CONFIRM, have, NULL, "before it can be replaced, as was asked");
     else
         remove_one(t, have);
     return true;
+}
+
+/* The port and the host of one that is asked to be replaced, before that is written down. */
+static bool goes_with_server(const Turn *t, const Resource *have)
+{
+    const Resource *server = have->kind == RESOURCE_PORT || have->kind == RESOURCE_HOST
+                                 ? turn_find_at(t, RESOURCE_SERVER, have->key, have->generation)
+                                 : NULL;
+
+    return server && strlist_has(&t->g->replace, server->id) && !is_marked(server);
 }
 
 static void want_one(Turn *t, const Resource *want)
@@ -59,7 +76,7 @@ static void want_one(Turn *t, const Resource *want)
 
     if (!have) {
         make_one(t, want);
-    } else if (!turn_wanted(t, have) || replace_one(t, have)) {
+    } else if (!turn_wanted(t, have) || replace_one(t, have) || goes_with_server(t, have)) {
         return; /* it goes, and comes again */
     } else if ((old = turn_moved(t, want))) {
         turn_stuck(t, have, ERR_PARTIAL,
@@ -161,25 +178,66 @@ static bool may_go(const Turn *t, const Resource *other)
            (of_this_run || !island_protects(other->kind, other->key));
 }
 
-/* A database begins once; one that begins empty while another holds the island's data is not what
- * anybody means. */
+/* A volume of the island that nothing wants, while the database of `want` has lost its own. */
+static const Resource *stray_volume(const Turn *t, const Resource *want)
+{
+    const Resource *own = turn_find(t, RESOURCE_HOST, want->key);
+    const Resource *volume =
+        goal_find(t->g, RESOURCE_VOLUME, json_str_or(want->attrs, "volume", ""));
+
+    if (!own || !volume || !json_str(own->attrs, "kept.postgres") ||
+        turn_find(t, RESOURCE_VOLUME, volume->key) || turn_moved(t, volume))
+        return NULL;
+    for (size_t i = 0; i < t->w->items.len; i++) {
+        const Resource *r = &t->w->items.items[i];
+
+        if (r->kind == RESOURCE_VOLUME && !goal_find(t->g, r->kind, r->key) && !goal_moved(t->g, r))
+            return r;
+    }
+    return NULL;
+}
+
+/* The one on which another host keeps the database. */
+static const Resource *other_volume(const Turn *t, const Resource *want)
+{
+    const Resource *host = data_elsewhere(t, want, ROLE_POSTGRES, "kept");
+    const Resource *volume = host ? turn_find(t, RESOURCE_VOLUME, host->key) : NULL;
+
+    return volume && !strlist_has(&t->g->release, volume->name) ? volume : NULL;
+}
+
+/* A database begins once; one that begins empty while another volume holds the island's data is not
+ * what anybody means. */
 static int check_database(const Turn *t, Err *err)
 {
     for (size_t i = 0; !t->g->destroy && i < t->g->want.len; i++) {
         const Resource *want = &t->g->want.items[i], *old;
 
-        if (want->kind != RESOURCE_HOST || !(old = data_elsewhere(t, want, ROLE_POSTGRES, "kept")))
+        if (want->kind != RESOURCE_HOST ||
+            !list_has(json_object_get(want->attrs, "roles"), role_rows[ROLE_POSTGRES].name) ||
+            (!(old = other_volume(t, want)) && !(old = stray_volume(t, want))))
             continue;
         (void)err_set(err, ERR_CONFIG,
-                      "%s would begin with an empty database: the island's is on the volume of %s",
+                      "%s would begin with an empty database, and volume %s may be the island's",
                       want->key, old->key);
         return err_hint(err,
                         "say in the island file which tier has its volume now, `moved: {%.*s: "
-                        "%.*s}`, or put the role back",
+                        "%.*s}`; or put the file back; or, if it is not, say `--delete %s`",
                         (int)strcspn(want->key, "."), want->key, (int)strcspn(old->key, "."),
-                        old->key);
+                        old->key, old->name);
     }
     return 0;
+}
+
+/* The host of a server that counts for nothing has its id. */
+static void skip_host(Turn *t, const Resource *server)
+{
+    for (size_t i = 0; i < t->w->items.len; i++) {
+        const Resource *r = &t->w->items.items[i];
+
+        if (r->kind == RESOURCE_HOST && server->kind == RESOURCE_SERVER && streq(r->id, server->id))
+            t->skip[i] = true;
+    }
 }
 
 /* Marks all but one of those with the same identity. About those that may not go a person has to
@@ -202,6 +260,7 @@ static int find_duplicates(Turn *t, Err *err)
             if (!t->g->destroy && !may_go(t, other))
                 return ambiguous(kept, other, err);
             t->skip[a_stays ? k : i] = true;
+            skip_host(t, other);
             if (!t->g->destroy && turn_wanted(t, kept))
                 turn_step(t, KIND_DELETE, other, NULL, "a second one, younger and not in use");
         }

@@ -164,6 +164,7 @@ static void send(const Goal *g, World *w, Resource *host, const Step *s)
                         json_boolean(json_bool(spec, "scheduler", false)));
     json_object_set_new(host->attrs, "sent_until", json_integer(INT64_MAX)); /* as new as can be */
     set_text(host->attrs, "state", "healthy");
+    json_object_set_new(host->attrs, "sent_at", json_integer(0));
     json_object_set_new(host->attrs, "state_since", json_integer(0));
 }
 
@@ -333,7 +334,9 @@ static void host_settle(Resource *host)
     json_object_set(host->attrs, "seen", json_object_get(host->attrs, "sent"));
     if (json_int(host->attrs, "sent", 0))
         set_text(host->attrs, "state", "healthy");
-    json_object_set_new(host->attrs, "state_since", json_integer(0)); /* no longer silent */
+    /* No longer silent. */
+    json_object_set_new(host->attrs, "sent_at", json_integer(0));
+    json_object_set_new(host->attrs, "state_since", json_integer(0));
 }
 
 /* The transitions are those that the kinds' rows call waiting or leaving. */

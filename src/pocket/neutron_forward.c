@@ -195,9 +195,25 @@ static const ForwardRoute *find_route(const ForwardRoutes *routes, const Forward
     return NULL;
 }
 
+/* A floating IP that moves listens on: who is about to connect gets there, a moment later. */
+static void retarget(Listener *l, const ForwardRoutes *next)
+{
+    for (size_t i = 0; i < next->len; i++) {
+        const ForwardRoute *r = &next->items[i];
+        if (r->port == l->route.port && streq(r->from, l->route.from) &&
+            streq(r->netns, l->route.netns) && !streq(r->to, l->route.to)) {
+            l->route = *r;
+            if (l->fd >= 0 && !*r->netns)
+                log_info("floating IP %s:%d forwards to %s", r->from, r->port, r->to);
+        }
+    }
+}
+
 /* Makes listeners and connections agree with a new set. */
 static void apply(Forward *f, const ForwardRoutes *next)
 {
+    for (size_t i = 0; i < f->listeners.len; i++)
+        retarget(&f->listeners.items[i], next);
     for (size_t i = f->listeners.len; i-- > 0;) {
         if (find_route(next, &f->listeners.items[i].route))
             continue;

@@ -1,5 +1,6 @@
 """A running island changes under load: 50 requests a second and 1,000 jobs. Nothing but 2xx, each job
 once; and where an outage is announced, it is the outage that is measured."""
+import http.client
 import os
 import sys
 import threading
@@ -26,6 +27,9 @@ EDGE = ("  edge: {flavor: c1.c1r1, roles: [edge]}\n"
 MEDIA = "media: {container: user-uploads, cloud: pocket-media}\n"
 
 
+CUT = "the connection was reset"
+
+
 class Load:
     """Requests at a steady rate, each on a connection of its own; what was not 2xx is kept."""
 
@@ -49,8 +53,10 @@ class Load:
                     r.read()
             except urllib.error.HTTPError as e:
                 status = e.code
-            except OSError as e:
-                status = str(e)
+            except (OSError, http.client.HTTPException) as e:
+                broken = isinstance(getattr(e, "reason", e), (ConnectionResetError,
+                                                             http.client.IncompleteRead))
+                status = CUT if broken else str(e)
             now = time.monotonic()
             with self.lock:
                 self.sent += 1
@@ -89,8 +95,9 @@ def all_ran_once(base, token, n, seconds):
     equal((got["missing"], got["duplicates"]), (0, 0), f"jobs {got}")
 
 
-def under_load(t, base, words, servers, *options):
-    """One apply to `servers` under load; the island has to be as the file says afterwards."""
+def under_load(t, base, words, servers, *options, cut=0):
+    """One apply to `servers` under load; the island has to be as the file says afterwards. Where the
+    floating IP moves, which the plan says, it cuts what is under way in that moment: `cut` at most."""
     t.write("island.yaml", (HEAD + servers + DB + MEDIA).replace("127.77.0.0/24", t.cidr))
     token = jobs(base, 1000, 20)
     load = Load(base + "/health", 50)
@@ -100,7 +107,11 @@ def under_load(t, base, words, servers, *options):
     finally:
         took = time.monotonic() - began
         load.end()
-    print(f"# {words}: {took:.1f} s, {load.sent} requests, {len(load.bad)} not 2xx, longest gap "
+    cuts = [b for b in load.bad if b[1] == CUT]
+    if len(cuts) <= cut:
+        load.bad = [b for b in load.bad if b not in cuts]
+    print(f"# {words}: {took:.1f} s, {load.sent} requests, {len(load.bad)} not 2xx, {len(cuts)} cut by "
+          f"the moving IP, longest gap "
           f"between two good answers {load.longest * 1000:.0f} ms", flush=True)
     check(not load.bad, f"{words}: {load.bad[:5]}\n{result}")
     check(load.sent > took * 25, f"{words}: only {load.sent} requests in {took:.0f} s")
@@ -118,8 +129,8 @@ def test_workers_are_split_off(t):
 
 def test_the_edge_gets_a_server_of_its_own(t):
     base = start(t, ONE)
-    under_load(t, base, "splitting the edge off", EDGE % 1)
-    under_load(t, base, "and putting it back", ONE)
+    under_load(t, base, "splitting the edge off", EDGE % 1, cut=2)
+    under_load(t, base, "and putting it back", ONE, cut=2)
 
 
 def test_web_from_one_to_three_to_one(t):
@@ -130,7 +141,7 @@ def test_web_from_one_to_three_to_one(t):
 
 def test_a_web_server_is_replaced(t):
     base = start(t, ONE)
-    under_load(t, base, "replacing the web server", ONE, "--replace", "web.0")
+    under_load(t, base, "replacing the web server", ONE, "--replace", "web.0", cut=2)
     names = [n for k, n, b in t.pocket.rows("server")]
     equal(sorted(names), ["reef-db-0", "reef-web-0-g2"], "servers")
 

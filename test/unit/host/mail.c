@@ -76,6 +76,7 @@ static void the_newest_report_of_the_highest_number_counts(void **state)
     mail_read(l, &w);
 
     const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+    Msec expect;
     assert_non_null(host);
     assert_string_equal(host->id, "id-1");
     assert_string_equal(json_str(host->attrs, "boot"), NONCE);
@@ -83,10 +84,11 @@ static void the_newest_report_of_the_highest_number_counts(void **state)
     assert_true(json_bool(host->attrs, "hello", false));
     assert_int_equal(json_int(host->attrs, "sent", -1), 2);
     assert_string_equal(json_str(host->attrs, "sent_spec"), SPEC);
+    assert_true(time_parse("2026-11-24T10:00:02Z", &expect));
+    assert_int_equal(json_int(host->attrs, "sent_at", 0), expect);
     assert_int_equal(json_int(host->attrs, "seen", -1), 2);
     assert_string_equal(json_str(host->attrs, "state"), "healthy");
     assert_string_equal(json_str(host->attrs, "report"), "web.0/" NONCE "/out/00000002-healthy");
-    Msec expect;
     assert_true(time_parse("2026-11-24T10:00:05.000900", &expect));
     assert_int_equal(json_int(host->attrs, "state_since", 0), expect);
 }
@@ -250,6 +252,10 @@ static void a_host_without_news_is_silent(void **state)
     assert_false(mail_silent(host, at - MINUTE));
     assert_false(mail_silent(host, at + 5 * MINUTE));
     assert_true(mail_silent(host, at + 5 * MINUTE + 1));
+    /* It has five minutes from what it is told. */
+    json_object_set_new(host->attrs, "sent_at", json_integer(at + HOUR));
+    assert_false(mail_silent(host, at + HOUR + MINUTE));
+    assert_true(mail_silent(host, at + HOUR + 6 * MINUTE));
     assert_false(mail_silent(world_find(&w, RESOURCE_HOST, "db.0", 1), at + DAY));
 }
 

@@ -9,42 +9,24 @@
 
 #define NOW ((Msec)1764000000000)
 
+#define PAPER_HEAD                                                                                 \
+    "island: reef\ndomain: reef.example\ncloud: catalyst\nrelease: {canary: true}\nservers:\n"
+
 static const char paper_two_tiers[] =
-    "island: reef\n"
-    "domain: reef.example\n"
-    "cloud: catalyst\n"
-    "release: {canary: true}\n"
-    "servers:\n"
-    "  web: {flavor: small, roles: [edge, web, worker]}\n"
-    "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n";
+    PAPER_HEAD "  web: {flavor: small, roles: [edge, web, worker]}\n"
+               "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n";
 
 /* The same with a further tier and a second web server. */
 static _unused_ const char paper_more[] =
-    "island: reef\n"
-    "domain: reef.example\n"
-    "cloud: catalyst\n"
-    "release: {canary: true}\n"
-    "servers:\n"
-    "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
-    "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
-    "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n";
+    PAPER_HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
+               "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
+               "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n";
 
 /* One server that does everything, and the same with its database on a server of its own. */
-static _unused_ const char paper_all[] =
-    "island: reef\n"
-    "domain: reef.example\n"
-    "cloud: catalyst\n"
-    "release: {canary: true}\n"
-    "servers:\n"
+static _unused_ const char paper_all[] = PAPER_HEAD
     "  all: {flavor: big, roles: [edge, web, worker, postgres, redis], volume: {size: 50GB}}\n";
 static _unused_ const char paper_apart[] =
-    "island: reef\n"
-    "domain: reef.example\n"
-    "cloud: catalyst\n"
-    "release: {canary: true}\n"
-    "moved: {db: all}\n"
-    "servers:\n"
-    "  all: {flavor: big, roles: [edge, web, worker]}\n"
+    "moved: {db: all}\n" PAPER_HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
     "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n";
 
 static const char paper_facts[] =
@@ -54,7 +36,7 @@ static const char paper_facts[] =
 
 static World paper_world(void)
 {
-    World w = {.facts = json_parse_new(paper_facts, strlen(paper_facts), NULL)};
+    World w = {.facts = json_parse_new(paper_facts, strlen(paper_facts), NULL), .now = NOW};
 
     assert_non_null(w.facts);
     return w;

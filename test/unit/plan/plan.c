@@ -489,8 +489,6 @@ static void ambiguity_in_words(void **state)
 
 /* From one island that is all right to another, whole: a change of the file, and what a person
  * asks for. Goldens were read line by line. */
-#define HEAD                                                                                       \
-    "island: reef\ndomain: reef.example\ncloud: catalyst\nrelease: {canary: true}\nservers:\n"
 static const struct {
     const char *from, *to;
     const char *replace; /* a server, or NULL */
@@ -515,9 +513,9 @@ static const struct {
      "send host db.0\n"},
     /* More workers of one's own. */
     {paper_two_tiers,
-     HEAD "  web: {flavor: small, roles: [edge, web]}\n"
-          "  jobs: {flavor: small, count: 2, roles: [worker]}\n"
-          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
+     PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
+                "  jobs: {flavor: small, count: 2, roles: [worker]}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, false,
      "create group jobs\n"
      "create servergroup jobs\n"
@@ -532,9 +530,9 @@ static const struct {
      "send host jobs.0 (5 s)\n"},
     /* From two web servers and two of jobs to one each. */
     {paper_more,
-     HEAD "  web: {flavor: small, roles: [edge, web]}\n"
-          "  jobs: {flavor: small, roles: [worker], volume: {size: 1GB}}\n"
-          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
+     PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
+                "  jobs: {flavor: small, roles: [worker], volume: {size: 1GB}}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, false,
      "send host web.0 (5 s)\n"
      "send host web.1 stop\n"
@@ -545,9 +543,9 @@ static const struct {
      "delete port jobs.1\n"},
     /* Larger: flavors one after the other, the volume at once. */
     {paper_more,
-     HEAD "  web: {flavor: large, count: 2, roles: [edge, web]}\n"
-          "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
-          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 70GB, type: nvme}}\n",
+     PAPER_HEAD "  web: {flavor: large, count: 2, roles: [edge, web]}\n"
+                "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 70GB, type: nvme}}\n",
      NULL, false,
      "extend volume db.0\n"
      "resize server web.0 (65 s)\n"
@@ -556,7 +554,7 @@ static const struct {
      "resize server web.1 (65 s)\n"
      "confirm server web.1\n"},
     {paper_more,
-     "image: debian-13\n" HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
+     "image: debian-13\n" PAPER_HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
      "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, true,
@@ -571,9 +569,9 @@ static const struct {
      "send host web.1\n"
      "send host jobs.1\n"},
     /* The database of a single server moves to one of its own. */
-    {HEAD
+    {PAPER_HEAD
      "  all: {flavor: big, roles: [edge, web, worker, postgres, redis], volume: {size: 50GB}}\n",
-     "moved: {db: all}\n" HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
+     "moved: {db: all}\n" PAPER_HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
      NULL, false,
      "create group db\n"
@@ -590,9 +588,9 @@ static const struct {
      "send host db.0\n"},
     /* What the world talks to moves. */
     {paper_two_tiers,
-     HEAD "  web: {flavor: small, roles: [web, worker]}\n"
-          "  front: {flavor: small, roles: [edge]}\n"
-          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
+     PAPER_HEAD "  web: {flavor: small, roles: [web, worker]}\n"
+                "  front: {flavor: small, roles: [edge]}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, false,
      "create group front\n"
      "create servergroup front\n"
@@ -606,12 +604,34 @@ static const struct {
      "unrule group web in tcp 3000 group:web\n"
      "unrule group web in tcp 80 0.0.0.0/0\n"
      "unrule group web in tcp 80 ::/0\n"},
+    /* Workers under another name: the new ones first. */
+    {PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
+                "  jobs: {flavor: small, roles: [worker]}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
+     PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
+                "  sidekiq: {flavor: small, roles: [worker]}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
+     NULL, false,
+     "create group sidekiq\n"
+     "create servergroup sidekiq\n"
+     "rules group db\n"
+     "create port sidekiq.0\n"
+     "create server sidekiq.0\n"
+     "send host sidekiq.0\n"
+     "send host jobs.0 stop\n"
+     "send host sidekiq.0 (5 s)\n"
+     "delete server jobs.0\n"
+     "delete servergroup jobs\n"
+     "delete port jobs.0\n"
+     "unrule group db in tcp 5432 group:jobs\n"
+     "unrule group db in tcp 6379 group:jobs\n"
+     "delete group jobs\n"},
     /* Redis by itself, and what it had on a root disk. */
-    {HEAD "  web: {flavor: big, roles: [edge, web, worker, redis]}\n"
-          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n",
-     HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
-          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
-          "  queue: {flavor: small, roles: [redis]}\n",
+    {PAPER_HEAD "  web: {flavor: big, roles: [edge, web, worker, redis]}\n"
+                "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n",
+     PAPER_HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+                "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+                "  queue: {flavor: small, roles: [redis]}\n",
      NULL, false,
      "create group queue\n"
      "create servergroup queue\n"
@@ -621,11 +641,11 @@ static const struct {
      "send host queue.0 LOSES queued jobs and what else Redis keeps on web.0\n"
      "send host web.0 (5 s)\n"
      "unrule group web in tcp 6379 group:web\n"},
-    {HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
-          "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
-          "  queue: {flavor: small, roles: [redis]}\n",
-     HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
-          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
+    {PAPER_HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+                "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+                "  queue: {flavor: small, roles: [redis]}\n",
+     PAPER_HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
+                "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
      NULL, false,
      "rules group db\n"
      "send host db.0 (5 s)\n"
@@ -662,7 +682,7 @@ static void replaced_in_any_state(void **state)
     }
 }
 
-static const char all_in_one[] = HEAD
+static const char all_in_one[] = PAPER_HEAD
     "  all: {flavor: big, roles: [edge, web, worker, postgres, redis], volume: {size: 50GB}}\n";
 
 /* A volume goes from a server only when what used it has stopped. */
@@ -671,7 +691,8 @@ static void stopped_before_detached(void **state)
     _cleanup_(goal_clear)
         Goal from = paper_goal(all_in_one),
              g = paper_goal(
-                 "moved: {db: all}\n" HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
+                 "moved: {db: all}\n" PAPER_HEAD
+                 "  all: {flavor: big, roles: [edge, web, worker]}\n"
                  "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n");
     _cleanup_(world_clear) World w = paper_built(&from);
     _cleanup_(next_clear) Next silent = {0}, asked = {0}, refused = {0};
@@ -703,18 +724,21 @@ static void databases_begin_once(void **state)
     _cleanup_(goal_clear)
         Goal from = paper_goal(all_in_one),
              g = paper_goal(
-                 HEAD "  all: {flavor: big, roles: [edge, web, worker]}\n"
-                      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n");
+                 PAPER_HEAD
+                 "  all: {flavor: big, roles: [edge, web, worker]}\n"
+                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n");
     _cleanup_(world_clear) World w = paper_built(&from);
     _cleanup_(steps_clear) Steps steps = {0};
     _cleanup_(err_clear) Err err = {0};
 
     (void)state;
     assert_int_equal(plan_make(&g, &w, NOW, &steps, &err), -ERR_CONFIG);
-    assert_string_equal(err.text, "db.0 would begin with an empty database: the island's is on the "
-                                  "volume of all.0");
-    assert_string_equal(err.hint, "say in the island file which tier has its volume now, `moved: "
-                                  "{db: all}`, or put the role back");
+    assert_string_equal(err.text,
+                        "db.0 would begin with an empty database, and volume all.0 may be "
+                        "the island's");
+    assert_string_equal(
+        err.hint, "say in the island file which tier has its volume now, `moved: {db: all}`; or "
+                  "put the file back; or, if it is not, say `--delete reef-volume-all-0`");
     g.destroy = true;
     assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
 }
@@ -723,7 +747,7 @@ static void databases_begin_once(void **state)
 static void moved_and_both_there(void **state)
 {
     _cleanup_(goal_clear) Goal g = paper_goal(
-        "moved: {db: data}\n" HEAD "  web: {flavor: small, roles: [edge, web, worker]}\n"
+        "moved: {db: data}\n" PAPER_HEAD "  web: {flavor: small, roles: [edge, web, worker]}\n"
         "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n");
     _cleanup_(world_clear) World w = paper_built(&g);
     Resource old = resource_copy(world_find(&w, RESOURCE_VOLUME, "db.0", 0));
@@ -740,6 +764,154 @@ static void moved_and_both_there(void **state)
                 "stuck volume db.0: `moved` says that volume data.0 becomes it, and both are "
                 "there: delete the one whose data is not needed, or take the line out of the "
                 "island file");
+}
+
+/* Put back without a word about the volume: after the whole move, and in its middle. */
+static void the_file_is_put_back(void **state)
+{
+    _cleanup_(goal_clear) Goal all = paper_goal(paper_all), apart = paper_goal(paper_apart);
+    _cleanup_(world_clear) World w = paper_built(&all);
+    _cleanup_(steps_clear) Steps steps = {0}, none = {0};
+
+    (void)state;
+    assert_int_equal(plan_make(&apart, &w, NOW, &steps, NULL), 0);
+    for (size_t i = 0; i < steps.len; i++) {
+        plan_predict(&apart, &w, &steps.items[i]);
+        plan_settle(&w);
+        if (steps.items[i].verb == KIND_RENAME)
+            assert_int_equal(plan_make(&all, &w, NOW, &none, NULL), -ERR_CONFIG);
+    }
+    assert_next(&apart, &w, "");
+    assert_int_equal(plan_make(&all, &w, NOW, &none, NULL), -ERR_CONFIG);
+}
+
+/* Whose mailbox addresses ended serves on, and what it uses stays. */
+static void cut_off_but_serving(void **state)
+{
+    static const char before[] =
+        PAPER_HEAD "  web: {flavor: small, roles: [edge, web, worker]}\n"
+                   "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+                   "  redis: {flavor: small, roles: [redis]}\n";
+    static const char after[] =
+        PAPER_HEAD "  front: {flavor: small, roles: [edge]}\n"
+                   "  web: {flavor: small, roles: [web, worker]}\n"
+                   "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
+                   "  cache: {flavor: small, roles: [redis]}\n";
+    _cleanup_(goal_clear) Goal from = paper_goal(before), g = paper_goal(after);
+    _cleanup_(world_clear) World w = paper_built(&from);
+    _cleanup_(steps_clear) Steps steps = {0};
+    bool serves = false;
+
+    (void)state;
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_until", json_integer(NOW - DAY));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - DAY));
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+    for (size_t i = 0; i < steps.len; i++) {
+        const Step *s = &steps.items[i];
+
+        serves = serves || (s->verb == KIND_SEND && streq(s->key, "front.0"));
+        assert_true(s->verb != KIND_DELETE && s->verb != KIND_UNRULE);
+        assert_true(s->kind != RESOURCE_FLOATING_IP || serves);
+    }
+}
+
+/* What died does not take over, however well it was. */
+static void dead_generation(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    static const ResourceKind kinds[] = {RESOURCE_PORT, RESOURCE_SERVER, RESOURCE_HOST};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        Resource r = resource_copy(world_find(&w, kinds[i], "web.0", 1));
+
+        r.generation = 2;
+        free(r.id);
+        r.id = xasprintf("second-%zu", i);
+        (void)world_add(&w, r);
+    }
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - HOUR));
+    assert_int_equal(host_current(&w, "web.0"), 1);
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - SECOND));
+    assert_int_equal(host_current(&w, "web.0"), 2);
+    /* Taking further settings does not stop it. */
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent", json_integer(2));
+    assert_int_equal(host_current(&w, "web.0"), 2);
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "seen", json_integer(2));
+    assert_int_equal(host_current(&w, "web.0"), 1);
+}
+
+/* What was told something and never said a word is silent after a while. */
+static void never_reported(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_attr(&w, RESOURCE_SERVER, "db.0", "metadata", json_make_new("{s:s}", PLAN_MARK, "1"));
+    paper_attr(&w, RESOURCE_HOST, "db.0", "seen", json_integer(0));
+    paper_attr(&w, RESOURCE_HOST, "db.0", "state", json_string(""));
+    paper_attr(&w, RESOURCE_HOST, "db.0", "sent_at", json_integer(NOW - MINUTE));
+    assert_next(&g, &w, "send host db.0 stop");
+    paper_attr(&w, RESOURCE_HOST, "db.0", "sent_at", json_integer(NOW - HOUR));
+    assert_next(&g, &w, "delete server db.0");
+}
+
+/* A larger flavor may be what they lack. */
+static void failed_tier_grows(void **state)
+{
+    _cleanup_(goal_clear)
+        Goal from = paper_goal(paper_more),
+             g = paper_goal(
+                 PAPER_HEAD
+                 "  web: {flavor: large, count: 2, roles: [edge, web]}\n"
+                 "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
+                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: "
+                 "nvme}}\n");
+    _cleanup_(world_clear) World w = paper_built(&from);
+
+    (void)state;
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "state", json_string("failed"));
+    assert_next(&g, &w,
+                "resize server web.0; stuck host web.0: its services did not become healthy; stuck "
+                "host web.1: its services did not become healthy");
+}
+
+/* One that can't be built is no reason to leave the others without their settings. */
+static void built_in_vain(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_more);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_status(&w, RESOURCE_SERVER, "web.1", "ERROR");
+    paper_attr(&w, RESOURCE_HOST, "web.1", "hello", json_false());
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_spec", json_string("0000000000000000"));
+    assert_next(&g, &w, "send host web.0; stuck server web.1: the cloud says ERROR, and not why");
+}
+
+/* What somebody took away by hand, and atoll can't give back. */
+static void taken_by_hand(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&g);
+
+    (void)state;
+    paper_attr(&w, RESOURCE_SERVER, "db.0", "volumes", json_array());
+    paper_attr(&w, RESOURCE_VOLUME, "db.0", "server", json_string("a-server-of-theirs"));
+    assert_next(&g, &w,
+                "stuck server db.0: its volume db.0 is attached to a-server-of-theirs: detach it "
+                "there, and apply again");
+    world_clear(&w);
+    w = paper_built(&g);
+    paper_remove(&w, RESOURCE_PORT, "db.0");
+    assert_next(
+        &g, &w,
+        "stuck port db.0: its server runs without it, as if somebody had deleted or "
+        "unplugged it: `atoll apply --replace db.0` has the server made anew (volumes stay)");
 }
 
 /* What --only leaves out is no reason to call it a dead end. */
@@ -768,8 +940,13 @@ static void volumes_of_servers(void **state)
     assert_next(&g, &w, "attach server db.0 db.0");
     world_find(&w, RESOURCE_VOLUME, "db.0", 0)->created_at = NOW;
     assert_next(&g, &w,
-                "stuck server db.0: it has kept its data on its root disk, and volume db.0 is new "
-                "and empty: copy the data away, `atoll apply --replace db.0`, and copy it back");
+                "stuck server db.0: volume db.0 is new: `atoll apply --replace db.0` has the "
+                "server made anew with it");
+    paper_attr(&w, RESOURCE_HOST, "db.0", "kept", json_make_new("{s:s}", "redis", "root"));
+    assert_next(&g, &w,
+                "stuck server db.0: it keeps queued jobs and what else Redis keeps, on its root "
+                "disk, and volume db.0 is new and empty: copy the data away, `atoll apply "
+                "--replace db.0`, and copy it back");
 }
 
 static void flow(size_t k)
@@ -864,6 +1041,13 @@ int main(void)
         cmocka_unit_test(databases_begin_once),
         cmocka_unit_test(moved_and_both_there),
         cmocka_unit_test(only_and_dead_ends),
+        cmocka_unit_test(the_file_is_put_back),
+        cmocka_unit_test(cut_off_but_serving),
+        cmocka_unit_test(dead_generation),
+        cmocka_unit_test(never_reported),
+        cmocka_unit_test(failed_tier_grows),
+        cmocka_unit_test(built_in_vain),
+        cmocka_unit_test(taken_by_hand),
         cmocka_unit_test(as_json),
     };
 
