@@ -78,14 +78,14 @@ void adoption_clear(Adoption *a)
     *a = (Adoption){0};
 }
 
-int adopt_look(const Clouds *c, const World *w, const Resource *want, const char *id, Adoption *ret,
-               Err *err)
+/* Into *a, which the caller clears. */
+static int look_at(const Clouds *c, const World *w, const Resource *want, const char *id,
+                   Adoption *a, Err *err)
 {
     const KindRow *row = kind_row(want->kind);
     _cleanup_free_ char *path = xasprintf("%s/%s", row->collection, id);
     _cleanup_free_ char *marker = resource_marker(c->island);
     _cleanup_json_ json_t *answer = NULL;
-    _cleanup_(adoption_clear) Adoption a = {.marks = marks_new(c, want)};
     Look l = {.clouds = c, .marker = marker, .world = w};
     int r = cloud_get(clouds_of(c, want->cloud), row->service, path, &answer, err);
 
@@ -98,21 +98,27 @@ int adopt_look(const Clouds *c, const World *w, const Resource *want, const char
     r = whose(c, want, item, id, err);
     if (r < 0)
         return r;
-    a.was = xstrdup(json_str_or(item, "floating_ip_address", json_str_or(item, "name", "")));
+    a->was = xstrdup(json_str_or(item, "floating_ip_address", json_str_or(item, "name", "")));
     /* Cinder replaces all metadata by what a PUT has. */
-    json_t *metadata = json_object_get(a.marks, "metadata");
+    json_t *metadata = json_object_get(a->marks, "metadata");
     if (metadata)
         json_object_update_missing(metadata, json_object_get(item, "metadata"));
-    json_object_update(item, a.marks);
-    if (!row->read(&l, item, &a.have))
+    json_object_update(item, a->marks);
+    if (!row->read(&l, item, &a->have))
         return err_set(err, ERR_BUG, "%s can't be read as what it would be", id);
-    world_link_one(w, &a.have);
-    r = is_free(w, &a.have, err);
+    world_link_one(w, &a->have);
+    return is_free(w, &a->have, err);
+}
+
+int adopt_look(const Clouds *c, const World *w, const Resource *want, const char *id, Adoption *ret,
+               Err *err)
+{
+    *ret = (Adoption){.marks = marks_new(c, want)};
+    int r = look_at(c, w, want, id, ret, err);
+
     if (r < 0)
-        return r;
-    *ret = a;
-    a = (Adoption){0};
-    return 0;
+        adoption_clear(ret);
+    return r;
 }
 
 int adopt_write(const Clouds *c, const Adoption *a, Err *err)

@@ -30,7 +30,7 @@ static int volume_call(const KindTask *t, Call *ret, Err *err)
     const json_t *a = t->want ? t->want->attrs : NULL;
 
     (void)err;
-    if (t->verb == KIND_RENAME) {
+    if (t->verb == KIND_RENAME && t->want) {
         ret->body = json_make_new("{s:o}", "volume", rename_new(t));
         return kind_request(ret, CALL_IDEMPOTENT, "PUT", "/volumes/%s", t->have->id);
     }
