@@ -276,8 +276,9 @@ static char *bundle_type_new(const json_t *spec, const char *key_mark, Msec expi
                (long long)(expires / SECOND), key_mark);
     if (json_bool(spec, "scheduler", false))
         buf_str(&type, "; scheduler=1");
-    json_object_foreach (keeps, role, disk)
+    json_object_foreach (keeps, role, disk) {
         buf_printf(&type, "; %s=%s", role, json_string_value(disk));
+    }
     return buf_detach(&type);
 }
 
