@@ -23,6 +23,7 @@ class Row:
     has: dict = field(default_factory=dict)      # headers of the answer; None: not there
     save: dict = field(default_factory=dict)     # name -> "a.0.b" of the answer, or "header:X"
     until: float = 0            # seconds: ask again until it matches
+    after: float = 0            # seconds that pass first: for services that count time in seconds
     sign: Any = None            # Sign: a temporary URL
     source: str = ""            # where it is written that this must be so
     says: str = ""              # one line for people

@@ -35,8 +35,8 @@ def over(words):
     return {"overLimit": {"code": 413, "message": re.compile(words), "retryAfter": "0"}}
 
 
-def volume(key="volume", size=1, **more):
-    return Row("member", "POST", VOLUMES, 202,
+def volume(key="volume", size=1, after=0, **more):
+    return Row("member", "POST", VOLUMES, 202, after=after,
                body={"volume": {"name": "{scene}", "size": size, **more}},
                answer={"volume": {"id": str}}, save={key: "volume.id"}, source=CLIENT,
                says="a volume")
@@ -228,8 +228,8 @@ SCENES = [
 
     Scene("in pages", [
         volume("v1", metadata={"atoll": "{scene}"}), volume_is("available", "v1"),
-        volume("v2", metadata={"atoll": "{scene}"}), volume_is("available", "v2"),
-        volume("v3", metadata={"atoll": "{scene}"}), volume_is("available", "v3"),
+        volume("v2", after=1.1, metadata={"atoll": "{scene}"}), volume_is("available", "v2"),
+        volume("v3", after=1.1, metadata={"atoll": "{scene}"}), volume_is("available", "v3"),
         Row("member", "GET", VOLUMES + METADATA + "&limit=2", 200,
             answer={"volumes": [{"id": "{v3}"}, {"id": "{v2}"}],
                     "volumes_links": [{"rel": "next", "href": re.compile("limit=2.*marker={v2}")}]},

@@ -28,13 +28,30 @@ die() {
     exit 1
 }
 
-started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+started_at() { # PID; in clock ticks since the machine's start
+    local line
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086 # words
+    set -- ${line##*) }
+    echo "${20}"
+}
 
 # alive NAME: the process that was started under that name, not another one with its number
 alive() {
     local pid at
     [ -s "$LAB/run/$1.pid" ] && read -r pid at <"$LAB/run/$1.pid" && [ -n "$at" ] &&
         [ "$(started_at "$pid")" = "$at" ]
+}
+
+# What makes schemas for an `up` that was killed goes on without it, unless it is ended.
+end_half_done() {
+    local f
+    for f in /proc/[0-9]*/cmdline; do
+        if tr '\0' ' ' <"$f" | grep -qF -- "-manage --config-file $LAB/"; then
+            f=${f#/proc/}
+            kill -9 "${f%/cmdline}" || true
+        fi
+    done 2>/dev/null
 }
 
 # daemon NAME COMMAND...: in a session of its own, unless it runs already

@@ -46,6 +46,9 @@ SERVICE_USERS = {"admin", "glance", "placement", "nova", "neutron", "cinder", "s
                  "atoll-media", "atoll-backup"}
 MICROVERSIONS = {"compute": {"OpenStack-API-Version": "compute 2.60"}}
 
+# Told to end, a test still removes what is its own.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
 
 def of_tests(kind, row, project):
     """Not what seed.py made, nor what a cloud gives everybody."""
@@ -171,3 +174,17 @@ def real_island(t, text=ISLAND):
         t.cidr = f"{'.'.join(f.read().split('.')[:2])}.{random.randint(0, 255)}.0/24"
     t.write("island.yaml", text.replace("10.77.0.0/24", t.cidr))
     t.atoll("init", "reef", "-f", "first.yaml", "--cloud", "real", "--recovery-file", "recovery")
+
+
+def client_counts(t, lists):
+    """Debian's client, in one run of it: how many rows of each of the lists bear the island's name."""
+    script = "".join(f"{words} -f json\n" for words in lists)
+    process = subprocess.run(["/usr/bin/openstack", "--os-cloud", "real"], input=script.encode(),
+                             cwd=t.dir, env=t.env(PYTHONWARNINGS="ignore"), stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, timeout=300)
+    text, decoder = process.stdout.decode(), json.JSONDecoder()
+    answers = [decoder.raw_decode(text[m.start():])[0]
+               for m in re.finditer(r"^\[|(?<=\) )\[", text, re.M)]
+    equal(len(answers), len(lists), f"answers of the client: {text} {process.stderr.decode()}")
+    return {words: sum("reef-" in json.dumps(row) for row in rows)
+            for words, rows in zip(lists, answers)}

@@ -7,7 +7,6 @@ has too, by the same names: flavors, an image, an external network, volume types
 """
 import json
 import os
-import random
 import secrets
 import subprocess
 import sys
@@ -25,10 +24,12 @@ SERVICES = [("swift", "object-store", 1, "/v1/AUTH_%(project_id)s"), ("glance", 
 # project and user, roles
 CUSTOMERS = [("atoll", ["member"]), ("atoll-media", ["member", "manager"]),
              ("atoll-backup", ["member", "manager"])]
-# name, cores, memory, disk, id; without one Nova makes up its own
+# name, cores, memory, disk, id: pocket's, for Nova lists them in the order of their ids
 FLAVORS = [("m1.tiny", 1, 512, 1, "1"), ("m1.small", 1, 2048, 20, "2"), ("m1.medium", 2, 4096, 40, "3"),
-           ("c1.c1r1", 1, 1024, 10, None), ("c1.c1r2", 1, 2048, 10, None),
-           ("c1.c2r2", 2, 2048, 10, None), ("c1.c4r8", 4, 8192, 10, None)]
+           ("c1.c1r1", 1, 1024, 10, "28153197-6690-4485-9dbc-fc24489b0683"),
+           ("c1.c1r2", 1, 2048, 10, "6371ec4a-47d1-4159-a42f-83b84b80eea7"),
+           ("c1.c2r2", 2, 2048, 10, "45060aa3-3400-4da0-bd9d-9559e172f678"),
+           ("c1.c4r8", 4, 8192, 10, "88597cff-9503-492c-b005-811056f26bd6")]
 IMAGES = ["debian-12", "debian-13"]
 VOLUME_TYPES = ["file", "b1.sr-r3-nvme-1000"]
 TOKEN = None
@@ -132,10 +133,10 @@ def things():
         _, network = call("POST", f"{neutron}/networks", {"network": {
             "name": "public", "router:external": True,
             "provider:network_type": "flat", "provider:physical_network": "outside"}})
-        # Two clouds on one machine must not hand out the same addresses.
+        # Two labs on one machine must not hand out the same addresses.
         call("POST", f"{neutron}/subnets", {"subnet": {
             "name": "public", "network_id": network["network"]["id"], "ip_version": 4,
-            "cidr": f"127.78.{random.randint(0, 255)}.0/24", "enable_dhcp": False}})
+            "cidr": f"127.78.{PORT // 15 % 256}.0/24", "enable_dhcp": False}})
     no_servers(nova)
     wait_for_hypervisor(nova)
 

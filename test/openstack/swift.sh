@@ -1,12 +1,9 @@
 # shellcheck shell=bash
 # Swift: one device, one replica, as public clouds configure its proxy. Sourced by `up`.
 #
-# Its code reads /etc/swift/swift.conf, a fixed place. Each daemon gets a mount namespace with the
-# lab's folder there, so the machine's own stays as it is.
-swiftd() {
-    local name=$1
-    shift
-    daemon "$name" unshare -m sh -c 'mount --bind "$0" /etc/swift && exec "$@"' "$LAB/swift/etc" "$@"
+# Its code reads /etc/swift/swift.conf, a fixed place, which stays as it is: see swift_launch.py.
+swiftd() { # NAME PROGRAM CONF
+    daemon "$1" python3 "$here/plugins/swift_launch.py" "$LAB/swift/etc" "/usr/bin/$2" "$LAB/swift/etc/$3"
 }
 
 filters() { for f in "$@"; do printf '[filter:%s]\nuse = egg:swift#%s\n' "$f" "${f//-/_}"; done; }
@@ -14,7 +11,8 @@ filters() { for f in "$@"; do printf '[filter:%s]\nuse = egg:swift#%s\n' "$f" "$
 swift_ring() { # KIND PORT
     local builder=$LAB/swift/etc/$1.builder
     [ -e "$LAB/swift/etc/$1.ring.gz" ] && return 0
-    swift-ring-builder "$builder" create 6 1 0
+    # Two partitions: the container updater forks once for each, and each fork costs a second of CPU.
+    swift-ring-builder "$builder" create 1 1 0
     swift-ring-builder "$builder" add "r1z1-$host:$2/disk" 1
     swift-ring-builder "$builder" rebalance
 }
@@ -25,7 +23,7 @@ swift_storage() { # KIND PORT
 bind_ip = $host
 bind_port = $2
 user = root
-swift_dir = /etc/swift
+swift_dir = $LAB/swift/etc
 devices = $LAB/swift
 mount_check = false
 workers = 0
@@ -55,7 +53,7 @@ swift_proxy() {
 bind_ip = $host
 bind_port = $swift_port
 user = root
-swift_dir = /etc/swift
+swift_dir = $LAB/swift/etc
 workers = 1
 log_address = /dev/null
 [pipeline:main]
@@ -96,7 +94,7 @@ swift_expirer() {
     cat <<CONF
 [DEFAULT]
 user = root
-swift_dir = /etc/swift
+swift_dir = $LAB/swift/etc
 log_address = /dev/null
 [object-expirer]
 interval = 5
@@ -114,7 +112,7 @@ CONF
 
 swift_up() {
     local etc=$LAB/swift/etc kind port
-    mkdir -p "$etc" "$LAB/swift/disk" "$LAB/swift/recon" /etc/swift
+    mkdir -p "$etc" "$LAB/swift/disk" "$LAB/swift/recon"
     python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.try", b"x" * 3000); os.removexattr(sys.argv[1], "user.try")' \
         "$LAB/swift/disk" 2>/dev/null || die "$LAB takes no extended attributes; LAB= another place"
     printf '[swift-hash]\nswift_hash_path_prefix = lab\nswift_hash_path_suffix = lab\n[storage-policy:0]\nname = Policy-0\ndefault = yes\n[swift-constraints]\n' >"$etc/swift.conf"
@@ -122,12 +120,12 @@ swift_up() {
         port=${kind}_port
         swift_ring $kind "${!port}" >>"$LAB/log/ring.log"
         swift_storage $kind "${!port}" >"$etc/$kind-server.conf"
-        swiftd swift-$kind swift-$kind-server /etc/swift/$kind-server.conf
+        swiftd swift-$kind swift-$kind-server $kind-server.conf
     done
     swift_proxy >"$etc/proxy-server.conf"
     swift_expirer >"$etc/object-expirer.conf"
-    swiftd swift-proxy swift-proxy-server /etc/swift/proxy-server.conf
-    swiftd swift-container-updater swift-container-updater /etc/swift/container-server.conf
-    swiftd swift-object-updater swift-object-updater /etc/swift/object-server.conf
-    swiftd swift-object-expirer swift-object-expirer /etc/swift/object-expirer.conf
+    swiftd swift-proxy swift-proxy-server proxy-server.conf
+    swiftd swift-container-updater swift-container-updater container-server.conf
+    swiftd swift-object-updater swift-object-updater object-server.conf
+    swiftd swift-object-expirer swift-object-expirer object-expirer.conf
 }
