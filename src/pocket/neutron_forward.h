@@ -3,8 +3,9 @@
  * One thread with poll(2) listens on every route and copies bytes both ways; a side that has ended
  * its half is ended on the other side too, and the other half goes on. Ports that may not be bound
  * (below 1024 for a plain user) are skipped with a log line; one that somebody else has is tried
- * again every second. Connections of a route that is taken away are cut (as Neutron's agent drops the
- * tracked connections of a floating IP that moves); those that wait to be accepted go where it is now.
+ * again every second. Connections of a route that is taken away are cut (as Neutron's agent drops
+ * the tracked connections of a floating IP that moves); those that wait to be accepted go where it
+ * is now.
  *
  * Limits: 256 connections, 32 kB of memory each; above that new ones wait in the listen queue. The
  * server sees them come from 127.0.0.1, not from the client.
