@@ -7,7 +7,7 @@
 #define HELLO_LIMIT (30 * MINUTE)
 /* Of a boot that nobody has seen, and of services that start after it. */
 #define BOOT_GUESS MINUTE
-#define SERVICES_S 5
+#define SERVICES_S 3
 
 /* Half of the life is for the operator to come back in. */
 static bool ends_soon(const Turn *t, const Resource *have)

@@ -144,11 +144,14 @@ static void remove_one(Turn *t, const Resource *have)
     step->loss = loss_of(t, have);
 }
 
-/* Which of two that claim one name is kept: the older, then the lower id (iac.md 2.4). */
+/* Which of two that claim one name is kept: the older (iac.md 2.4). Services count seconds: of two
+ * made in the same one, that which is in use, then the lower id. */
 static bool older(const Resource *a, const Resource *b)
 {
     if (a->created_at != b->created_at)
         return a->created_at < b->created_at;
+    if (a->used != b->used)
+        return a->used;
     return strcmp(a->id ? a->id : "", b->id ? b->id : "") < 0;
 }
 

@@ -434,8 +434,9 @@ static void duplicates(void **state)
         /* Used, of no known age. */
         {"z", NOW - MINUTE, NOW - 2 * MINUTE, true, NULL},
         {"z", 0, 0, false, NULL},
-        /* In the same moment the lower id would stay, but the other one is in use. */
-        {"a", NOW - HOUR, NOW - 2 * MINUTE, false, NULL},
+        /* In the same second what is in use stays, not the lower id. */
+        {"a", NOW - HOUR, NOW - 2 * MINUTE, false, "a"},
+        {"a", NOW - HOUR, NOW - 2 * MINUTE, true, NULL},
     };
     _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
 
@@ -502,12 +503,12 @@ static const struct {
      "send host web.0 g2\n"
      "attach ip main (2 s)\n"
      "send host web.0 stop\n"
-     "send host web.0 g2 (5 s)\n"
+     "send host web.0 g2 (3 s)\n"
      "delete server web.0\n"
      "delete port web.0\n"},
     {paper_two_tiers, paper_two_tiers, "db.0", false,
      "mark server db.0 atoll-replace\n"
-     "send host db.0 stop (65 s)\n"
+     "send host db.0 stop (63 s)\n"
      "delete server db.0\n"
      "create server db.0\n"
      "send host db.0\n"},
@@ -526,15 +527,15 @@ static const struct {
      "create server jobs.1\n"
      "send host jobs.0\n"
      "send host jobs.1\n"
-     "send host web.0 (5 s)\n"
-     "send host jobs.0 (5 s)\n"},
+     "send host web.0 (3 s)\n"
+     "send host jobs.0 (3 s)\n"},
     /* From two web servers and two of jobs to one each. */
     {paper_more,
      PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
                 "  jobs: {flavor: small, roles: [worker], volume: {size: 1GB}}\n"
                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, false,
-     "send host web.0 (5 s)\n"
+     "send host web.0 (3 s)\n"
      "send host web.1 stop\n"
      "send host jobs.1 stop\n"
      "delete server web.1\n"
@@ -548,24 +549,24 @@ static const struct {
                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 70GB, type: nvme}}\n",
      NULL, false,
      "extend volume db.0\n"
-     "resize server web.0 (65 s)\n"
-     "send host db.0 (5 s)\n"
+     "resize server web.0 (63 s)\n"
+     "send host db.0 (3 s)\n"
      "confirm server web.0\n"
-     "resize server web.1 (65 s)\n"
+     "resize server web.1 (63 s)\n"
      "confirm server web.1\n"},
     {paper_more,
      "image: debian-13\n" PAPER_HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
      "  jobs: {flavor: small, count: 2, roles: [worker], volume: {size: 1GB}}\n"
      "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB, type: nvme}}\n",
      NULL, true,
-     "rebuild server web.0 (65 s)\n"
-     "rebuild server jobs.0 (65 s)\n"
-     "rebuild server db.0 (65 s)\n"
+     "rebuild server web.0 (63 s)\n"
+     "rebuild server jobs.0 (63 s)\n"
+     "rebuild server db.0 (63 s)\n"
      "send host web.0\n"
      "send host jobs.0\n"
      "send host db.0\n"
-     "rebuild server web.1 (65 s)\n"
-     "rebuild server jobs.1 (65 s)\n"
+     "rebuild server web.1 (63 s)\n"
+     "rebuild server jobs.1 (63 s)\n"
      "send host web.1\n"
      "send host jobs.1\n"},
     /* The database of a single server moves to one of its own. */
@@ -576,12 +577,12 @@ static const struct {
      NULL, false,
      "create group db\n"
      "create servergroup db\n"
-     "send host all.0 stop (65 s)\n"
+     "send host all.0 stop (63 s)\n"
      "rules group db\n"
      "create port db.0\n"
      "detach server all.0 all.0\n"
      "rename volume all.0 db.0\n"
-     "send host all.0 (5 s)\n"
+     "send host all.0 (3 s)\n"
      "unrule group all in tcp 5432 group:all\n"
      "unrule group all in tcp 6379 group:all\n"
      "create server db.0\n"
@@ -600,7 +601,7 @@ static const struct {
      "create server front.0\n"
      "send host front.0\n"
      "attach ip main (2 s)\n"
-     "send host web.0 (5 s)\n"
+     "send host web.0 (3 s)\n"
      "unrule group web in tcp 3000 group:web\n"
      "unrule group web in tcp 80 0.0.0.0/0\n"
      "unrule group web in tcp 80 ::/0\n"},
@@ -619,7 +620,7 @@ static const struct {
      "create server sidekiq.0\n"
      "send host sidekiq.0\n"
      "send host jobs.0 stop\n"
-     "send host sidekiq.0 (5 s)\n"
+     "send host sidekiq.0 (3 s)\n"
      "delete server jobs.0\n"
      "delete servergroup jobs\n"
      "delete port jobs.0\n"
@@ -639,7 +640,7 @@ static const struct {
      "create port queue.0\n"
      "create server queue.0\n"
      "send host queue.0 LOSES queued jobs and what else Redis keeps on web.0\n"
-     "send host web.0 (5 s)\n"
+     "send host web.0 (3 s)\n"
      "unrule group web in tcp 6379 group:web\n"},
     {PAPER_HEAD "  web: {flavor: big, roles: [edge, web, worker]}\n"
                 "  db: {flavor: big, roles: [postgres], volume: {size: 50GB}}\n"
@@ -648,7 +649,7 @@ static const struct {
                 "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
      NULL, false,
      "rules group db\n"
-     "send host db.0 (5 s)\n"
+     "send host db.0 (3 s)\n"
      "send host queue.0 stop\n"
      "delete server queue.0 LOSES queued jobs and what else Redis keeps, on its root disk\n"
      "delete servergroup queue\n"
