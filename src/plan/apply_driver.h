@@ -51,8 +51,9 @@ int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const 
 
 #define KIND_BIT(k) (1u << (k))
 #define KIND_ALL ((1u << RESOURCE_KINDS) - 1)
-/* Kinds of which the cloud takes any number by one name. */
+/* Kinds of which the cloud takes any number by one name. A server's port is no guard: of two POSTs
+ * that name it at once, both are accepted (doc/clouds.md). */
 #define KINDS_UNGUARDED                                                                            \
     (KIND_BIT(RESOURCE_NETWORK) | KIND_BIT(RESOURCE_ROUTER) | KIND_BIT(RESOURCE_GROUP) |           \
-     KIND_BIT(RESOURCE_SERVER_GROUP) | KIND_BIT(RESOURCE_FLOATING_IP) |                            \
-     KIND_BIT(RESOURCE_VOLUME) | KIND_BIT(RESOURCE_USER))
+     KIND_BIT(RESOURCE_SERVER_GROUP) | KIND_BIT(RESOURCE_FLOATING_IP) | KIND_BIT(RESOURCE_PORT) |  \
+     KIND_BIT(RESOURCE_VOLUME) | KIND_BIT(RESOURCE_USER) | KIND_BIT(RESOURCE_SERVER))
