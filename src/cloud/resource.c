@@ -168,6 +168,11 @@ void resource_clear(Resource *r)
     *r = (Resource){0};
 }
 
+bool server_leaving(const Resource *server)
+{
+    return streq(server->status, "DELETED") || streq(json_str(server->attrs, "task"), "deleting");
+}
+
 World world_copy(const World *w)
 {
     World c = {.facts = json_deep_copy(w->facts), .mail = json_incref(w->mail), .now = w->now};

@@ -98,6 +98,9 @@ bool resource_parse_name(const char *island, ResourceKind kind, const char *name
 /* "atoll:reef"; to be freed. */
 char *resource_marker(const char *island);
 
+/* True for a found SERVER that Nova is deleting. */
+bool server_leaving(const Resource *server);
+
 Resource *world_add(World *w, Resource r); /* takes r's parts; pointer valid until the next add */
 /* generation 0: any, the highest. NULL if not there. With several of one key and generation, the
  * first listed. */

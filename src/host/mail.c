@@ -227,6 +227,13 @@ bool mail_silent(const Resource *host, Msec now)
     return since > 0 && now - since > MAIL_SILENT;
 }
 
+bool mail_failed(const Resource *host)
+{
+    const char *state = json_str_or(host->attrs, "state", "");
+
+    return streq(state, "failed") || streq(state, "refused");
+}
+
 char *mail_in(const char *server, const char *nonce, int64_t number)
 {
     return xasprintf("%s/%s/in/%08lld", server, nonce, (long long)number);

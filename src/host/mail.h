@@ -38,6 +38,8 @@ void mail_read(const json_t *listing, World *w);
 /* True for a found HOST that has been told something, and has said nothing for MAIL_SILENT, neither
  * since then nor since its newest report. */
 bool mail_silent(const Resource *host, Msec now);
+/* True for a found HOST whose newest report is "failed" or "refused". */
+bool mail_failed(const Resource *host);
 /* "<server>/<nonce>/in/00000003" and so on; to be freed. */
 char *mail_in(const char *server, const char *nonce, int64_t number);
 char *mail_out(const char *server, const char *nonce, int64_t number, const char *state);

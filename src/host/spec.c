@@ -92,6 +92,15 @@ static bool resolve_volume(json_t *spec, const World *w)
     return true;
 }
 
+/* It ran, and takes further settings now. */
+static bool takes_further(const Resource *host)
+{
+    int64_t sent = json_int(host->attrs, "sent", 0);
+
+    return sent > 1 && (json_int(host->attrs, "seen", 0) < sent ||
+                        streq(json_str(host->attrs, "state"), "starting"));
+}
+
 /* Who has the queue keeps it; another gets it when who had it has stopped. */
 static bool may_schedule(const Resource *want, const World *w)
 {
@@ -107,9 +116,7 @@ static bool may_schedule(const Resource *want, const World *w)
             continue;
         if (json_bool(r->attrs, "sent_scheduler", false))
             return false;
-        if (sent > 1 && (json_int(r->attrs, "seen", 0) < sent ||
-                         streq(json_str(r->attrs, "state"), "starting") ||
-                         streq(json_str(r->attrs, "state"), "refused")))
+        if (takes_further(r) || (sent > 1 && streq(json_str(r->attrs, "state"), "refused")))
             return false; /* it may have had it until now, or has it still */
     }
     return true;
@@ -176,19 +183,14 @@ static bool is_leaving(const Resource *host, const World *w)
 {
     const Resource *server = world_find(w, RESOURCE_SERVER, host->key, host->generation);
 
-    return server &&
-           (streq(server->status, "DELETED") || streq(json_str(server->attrs, "task"), "deleting"));
+    return server && server_leaving(server);
 }
 
 /* Healthy, or taking further settings: that does not stop it. */
 static bool serves(const Resource *host, Msec now)
 {
-    int64_t sent = json_int(host->attrs, "sent", 0);
-    const char *state = json_str_or(host->attrs, "state", "");
-    bool further =
-        sent > 1 && (json_int(host->attrs, "seen", 0) < sent || streq(state, "starting"));
-
-    return (streq(state, "healthy") || further) && !mail_silent(host, now);
+    return (streq(json_str(host->attrs, "state"), "healthy") || takes_further(host)) &&
+           !mail_silent(host, now);
 }
 
 /* The better of two hosts of one key; NULL is the worst. */

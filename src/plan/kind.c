@@ -24,8 +24,11 @@ const PlanKind *plan_kind(ResourceKind kind)
     return rows[kind];
 }
 
-const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, int generation)
+/* `staying`: not one that is being removed. */
+static const Resource *find(const Turn *t, ResourceKind kind, const char *key, int generation,
+                            bool staying)
 {
+    const PlanKind *row = plan_kind(kind);
     const Resource *found = NULL;
 
     for (size_t i = 0; i < t->w->items.len; i++) {
@@ -33,10 +36,16 @@ const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, 
 
         if (r->kind == kind && !t->skip[i] && streq(r->key, key) &&
             (!generation || r->generation == generation) &&
-            (!found || r->generation > found->generation))
+            (!found || r->generation > found->generation) &&
+            !(staying && row->state && row->state(r).is == STATE_LEAVING))
             found = r;
     }
     return found;
+}
+
+const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, int generation)
+{
+    return find(t, kind, key, generation, false);
 }
 
 const Resource *turn_find(const Turn *t, ResourceKind kind, const char *key)
@@ -103,26 +112,10 @@ static bool has_volumes(const Goal *g, const char *key)
     return server && json_array_size(json_object_get(server->attrs, "volumes")) > 0;
 }
 
-/* The newest that does not go. */
-static const Resource *newest_server(const Turn *t, const char *key)
-{
-    const Resource *found = NULL;
-
-    for (size_t i = 0; i < t->w->items.len; i++) {
-        const Resource *r = &t->w->items.items[i];
-
-        if (r->kind == RESOURCE_SERVER && !t->skip[i] && streq(r->key, key) &&
-            plan_server.state(r).is != STATE_LEAVING &&
-            (!found || r->generation > found->generation))
-            found = r;
-    }
-    return found;
-}
-
 /* The generation that is to be there. */
 static int generation_of(const Turn *t, const char *key)
 {
-    const Resource *server = newest_server(t, key);
+    const Resource *server = find(t, RESOURCE_SERVER, key, 0, true);
     const Resource *port = turn_find(t, RESOURCE_PORT, key);
     int generation = MAX(port ? port->generation : 1, server ? server->generation : 1);
 

@@ -146,7 +146,7 @@ static State server_state(const Resource *have)
                                           "REVERT_RESIZE", "PASSWORD", "UNKNOWN"};
     const char *s = have->status ? have->status : "";
 
-    if (streq(s, "DELETED") || streq(json_str(have->attrs, "task"), "deleting"))
+    if (server_leaving(have))
         return (State){STATE_LEAVING, "being deleted"};
     if (streq(s, "ACTIVE") || streq(s, "VERIFY_RESIZE"))
         return (State){STATE_READY};
@@ -217,11 +217,10 @@ static bool stands_in(const Turn *t, const Resource *server)
  * fail is another matter, and the way back is the flavor in the file. */
 static bool is_back(const Resource *host, Msec resized)
 {
-    const char *state = host ? json_str_or(host->attrs, "state", "") : "";
     Msec reported = host ? json_int(host->attrs, "state_since", 0) : 0;
 
     return !host || !json_bool(host->attrs, "hello", false) || !json_int(host->attrs, "sent", 0) ||
-           ((streq(state, "healthy") || streq(state, "failed") || streq(state, "refused")) &&
+           ((streq(json_str(host->attrs, "state"), "healthy") || mail_failed(host)) &&
             (!reported || reported > resized));
 }
 

@@ -1,5 +1,6 @@
 /* What runs on a server: it says hello, is sent a bundle, and reports. */
 #include "host/boot.h"
+#include "host/mail.h"
 #include "host/spec.h"
 #include "plan/kind.h"
 
@@ -71,8 +72,7 @@ static void host_report(Turn *t, const Resource *have)
 {
     const char *state = json_str_or(have->attrs, "state", "");
     int64_t sent = json_int(have->attrs, "sent", 0), seen = json_int(have->attrs, "seen", 0);
-    bool bad = streq(state, "failed") || streq(state, "refused");
-    bool silent = mail_silent(have, t->now);
+    bool bad = mail_failed(have), silent = mail_silent(have, t->now);
 
     if (silent && (seen < sent || !bad)) {
         turn_wait(t, have, &(State){STATE_WAIT, "silent", json_int(have->attrs, "state_since", 0)});
@@ -168,11 +168,9 @@ bool host_stopped(const Turn *t, const Resource *server)
 {
     const Resource *have = turn_find_at(t, RESOURCE_HOST, server->key, server->generation);
     _cleanup_json_ json_t *spec = have ? host_stop_spec_new(have) : NULL;
-    const char *state = have ? json_str_or(have->attrs, "state", "") : "";
 
     return have &&
-           (!json_int(have->attrs, "sent", 0) ||
-            (is_settled(have, spec) && !streq(state, "failed") && !streq(state, "refused")));
+           (!json_int(have->attrs, "sent", 0) || (is_settled(have, spec) && !mail_failed(have)));
 }
 
 char *root_disk_loss_new(const Turn *t, const Resource *server)
@@ -266,9 +264,7 @@ static bool comes_up(Turn *t, const Resource *want)
     if (!have || !json_bool(have->attrs, "hello", false))
         return !have || !have->created_at || t->now < have->created_at + HELLO_LIMIT;
     return json_int(have->attrs, "sent", 0) <= 1 &&
-           !streq(json_str(have->attrs, "state"), "healthy") &&
-           !streq(json_str(have->attrs, "state"), "failed") &&
-           !streq(json_str(have->attrs, "state"), "refused");
+           !streq(json_str(have->attrs, "state"), "healthy") && !mail_failed(have);
 }
 
 bool others_come_up(Turn *t, const Resource *self)

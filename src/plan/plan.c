@@ -28,6 +28,11 @@ static void make_one(Turn *t, const Resource *want)
 
 static void remove_one(Turn *t, const Resource *have);
 
+static bool is_to_be_marked(const Turn *t, const Resource *server)
+{
+    return strlist_has(&t->g->replace, server->id) && !is_marked(server);
+}
+
 /* A person asked for it to be made anew: that is written down first, so that any run can finish it;
  * on what Nova takes no word for, the removal comes at once. True if it does not stay. */
 static bool replace_one(Turn *t, const Resource *have)
@@ -40,11 +45,11 @@ static bool replace_one(Turn *t, const Resource *have)
 
     State s;
 
-    if (have->kind != RESOURCE_SERVER || !strlist_has(&t->g->replace, have->id) || is_marked(have))
+    if (have->kind != RESOURCE_SERVER || !is_to_be_marked(t, have))
         return false;
     s = plan_server.state(have);
     for (size_t i = 0; i < ARRAY_LEN(takes); i++) {
-        if (streq(have->status, takes[i]) && !streq(json_str(have->attrs, "task"), "deleting")) {
+        if (s.is != STATE_LEAVING && streq(have->status, takes[i])) {
             turn_step(t, KIND_MARK, have, PLAN_MARK, "to be replaced, as was asked");
             return true;
         }
@@ -65,7 +70,7 @@ static bool goes_with_server(const Turn *t, const Resource *have)
                                  ? turn_find_at(t, RESOURCE_SERVER, have->key, have->generation)
                                  : NULL;
 
-    return server && strlist_has(&t->g->replace, server->id) && !is_marked(server);
+    return server && is_to_be_marked(t, server);
 }
 
 static void want_one(Turn *t, const Resource *want)
@@ -235,12 +240,11 @@ static int check_database(const Turn *t, Err *err)
 /* The host of a server that counts for nothing has its id. */
 static void skip_host(Turn *t, const Resource *server)
 {
-    for (size_t i = 0; i < t->w->items.len; i++) {
-        const Resource *r = &t->w->items.items[i];
+    const Resource *host =
+        server->kind == RESOURCE_SERVER ? world_find_id(t->w, RESOURCE_HOST, server->id) : NULL;
 
-        if (r->kind == RESOURCE_HOST && server->kind == RESOURCE_SERVER && streq(r->id, server->id))
-            t->skip[i] = true;
-    }
+    if (host)
+        t->skip[host - t->w->items.items] = true;
 }
 
 /* Marks all but one of those with the same identity. About those that may not go a person has to

@@ -1,4 +1,5 @@
 /* The world after a step, on paper. What the cloud will decide is "?". */
+#include "host/mail.h"
 #include "host/spec.h"
 #include "plan/apply_driver.h"
 #include "plan/kind.h"
@@ -144,6 +145,12 @@ static void gone(World *w, const Resource *r)
         remove_item(w, host);
 }
 
+static void not_silent(Resource *host)
+{
+    json_object_set_new(host->attrs, "sent_at", json_integer(0));
+    json_object_set_new(host->attrs, "state_since", json_integer(0));
+}
+
 static void send(const Goal *g, World *w, Resource *host, const Step *s)
 {
     _cleanup_json_ json_t *spec = plan_sent_spec_new(g, w, host, s);
@@ -164,8 +171,7 @@ static void send(const Goal *g, World *w, Resource *host, const Step *s)
                         json_boolean(json_bool(spec, "scheduler", false)));
     json_object_set_new(host->attrs, "sent_until", json_integer(INT64_MAX)); /* as new as can be */
     set_text(host->attrs, "state", "healthy");
-    json_object_set_new(host->attrs, "sent_at", json_integer(0));
-    json_object_set_new(host->attrs, "state_since", json_integer(0));
+    not_silent(host);
 }
 
 static void unrule(Resource *group, const char *rule)
@@ -334,9 +340,7 @@ static void host_settle(Resource *host)
     json_object_set(host->attrs, "seen", json_object_get(host->attrs, "sent"));
     if (json_int(host->attrs, "sent", 0))
         set_text(host->attrs, "state", "healthy");
-    /* No longer silent. */
-    json_object_set_new(host->attrs, "sent_at", json_integer(0));
-    json_object_set_new(host->attrs, "state_since", json_integer(0));
+    not_silent(host);
 }
 
 /* The transitions are those that the kinds' rows call waiting or leaving. */
@@ -363,9 +367,7 @@ static bool settle_one(World *w, Resource *r)
     }
     /* What failed stays failed, but only as the answer to the newest bundle. */
     bool answered = json_int(r->attrs, "seen", 0) >= json_int(r->attrs, "sent", 0);
-    bool failed = streq(json_str(r->attrs, "state"), "failed") ||
-                  streq(json_str(r->attrs, "state"), "refused");
-    if (r->kind == RESOURCE_HOST && !(answered && failed))
+    if (r->kind == RESOURCE_HOST && !(answered && mail_failed(r)))
         host_settle(r);
     return false;
 }

@@ -56,10 +56,14 @@ struct Forward {
     VEC(struct pollfd) polls;
 };
 
+static bool same_listener(const ForwardRoute *a, const ForwardRoute *b)
+{
+    return a->port == b->port && streq(a->from, b->from) && streq(a->netns, b->netns);
+}
+
 static bool same_route(const ForwardRoute *a, const ForwardRoute *b)
 {
-    return a->port == b->port && streq(a->from, b->from) && streq(a->to, b->to) &&
-           streq(a->netns, b->netns);
+    return same_listener(a, b) && streq(a->to, b->to);
 }
 
 static struct sockaddr_in socket_address(const char *address, int port)
@@ -200,8 +204,7 @@ static void retarget(Listener *l, const ForwardRoutes *next)
 {
     for (size_t i = 0; i < next->len; i++) {
         const ForwardRoute *r = &next->items[i];
-        if (r->port == l->route.port && streq(r->from, l->route.from) &&
-            streq(r->netns, l->route.netns) && !streq(r->to, l->route.to)) {
+        if (same_listener(r, &l->route) && !streq(r->to, l->route.to)) {
             l->route = *r;
             if (l->fd >= 0 && !*r->netns)
                 log_info("floating IP %s:%d forwards to %s", r->from, r->port, r->to);

@@ -79,6 +79,9 @@ PocketHandler nova_server_action, nova_attachment_list, nova_attachment_show,
 bool nova_attach(Pocket *p, const PocketCall *c, json_t *row, const char *volume_id,
                  bool delete_with_server, PocketReply *r);
 
+/* A 409 unless its vm_state is one of these (NULL-ended). */
+bool nova_in_state(const json_t *row, const char *action, const char *const *vm_states,
+                   PocketReply *r);
 /* Nova's 409s: the state is the wrong one (vm_states: NULL-ended, NULL for any), or something is
  * going on. */
 bool nova_ready(const json_t *row, const char *action, const char *const *vm_states,

@@ -3,18 +3,28 @@
 #include "pocket/nova.h"
 #include "pocket/server.h"
 
+bool nova_in_state(const json_t *row, const char *action, const char *const *vm_states,
+                   PocketReply *r)
+{
+    const char *state = nova_vm_state(row);
+    for (size_t i = 0; vm_states[i]; i++) {
+        if (streq(vm_states[i], state))
+            return true;
+    }
+    nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action,
+              row_get(row, "id"), state);
+    return false;
+}
+
 bool nova_ready(const json_t *row, const char *action, const char *const *vm_states, PocketReply *r)
 {
-    const char *id = row_get(row, "id"), *task = json_str(row, "task_state");
-    const char *state = nova_vm_state(row);
-    bool fits = !vm_states;
-    for (size_t i = 0; vm_states && vm_states[i]; i++)
-        fits = fits || streq(vm_states[i], state);
-    if (!fits)
-        nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action, id, state);
-    else if (task)
-        nova_fail(r, 409, "Cannot '%s' instance %s while it is in task_state %s", action, id, task);
-    return fits && !task;
+    const char *task = json_str(row, "task_state");
+    if (vm_states && !nova_in_state(row, action, vm_states, r))
+        return false;
+    if (task)
+        nova_fail(r, 409, "Cannot '%s' instance %s while it is in task_state %s", action,
+                  row_get(row, "id"), task);
+    return !task;
 }
 
 static const char *const active[] = {"active", NULL};

@@ -31,16 +31,9 @@ bool nova_metadata_left(Pocket *p, const char *project, const json_t *metadata, 
 /* Nova takes words for a server only in these, whatever its task. */
 static bool metadata_open(const json_t *row, const char *action, PocketReply *r)
 {
-    static const char *const states[] = {"active", "paused", "suspended", "stopped"};
-    const char *state = nova_vm_state(row);
+    static const char *const states[] = {"active", "paused", "suspended", "stopped", NULL};
 
-    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-        if (streq(state, states[i]))
-            return true;
-    }
-    nova_fail(r, 409, "Cannot '%s' instance %s while it is in vm_state %s", action,
-              row_get(row, "id"), state);
-    return false;
+    return nova_in_state(row, action, states, r);
 }
 
 /* The result of a change fits; then it is stored. */
