@@ -188,6 +188,43 @@ def request(method, url, body=None, headers=None):
         return status, got, text
 
 
+# Of an island of the tests; its servers follow.
+ISLAND_HEAD = """\
+island: reef
+domain: reef.example
+cloud: pocket
+image: debian-12
+release: {canary: true}
+network: {cidr: 127.77.0.0/24}
+edge: {http: 8080}
+servers:
+"""
+
+
+def private_kb(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return sum(int(v) for v in re.findall(r"^Private_\w+: +(\d+) kB", f.read(), re.M))
+
+
+def peak_private_kb(process):
+    """Until it ends: its largest private memory, and how often that was looked at."""
+    peak = samples = 0
+    while process.poll() is None:
+        try:
+            peak, samples = max(peak, private_kb(process.pid)), samples + 1
+        except OSError:
+            break
+        time.sleep(0.001)
+    process.communicate()
+    return peak, samples
+
+
+def sanitized():
+    """A sanitizer's own memory and time are none of ours."""
+    with open(f"{BUILD}/atoll-pocket", "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 class Test:
     def __init__(self, name):
         self.name = name

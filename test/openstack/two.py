@@ -22,9 +22,12 @@ def names(cloud):
     return sorted(found)
 
 
+def doubled(found):
+    return sorted({f for f in found if found.count(f) > 1})
+
+
 def check_single(found, words):
-    doubled = sorted({f for f in found if found.count(f) > 1})
-    equal(doubled, [], words)
+    equal(doubled(found), [], words)
 
 
 def both(t, *more):
@@ -82,12 +85,11 @@ def test_killed_over_and_over(t):
         when = ("before", "after")[n % 2]
         code, arrived = killed(t, proxy, 2 + n * 60 // KILLS, when)
         deaths += code == -9
-        found = names(cloud) if n % 5 == 4 else []
-        doubled = sorted({f for f in found if found.count(f) > 1})
-        if doubled:
+        twice = doubled(names(cloud)) if n % 5 == 4 else []
+        if twice:
             # A request of the dead one that landed behind its successor's back: the next that
             # lives removes it, which is what is looked at in the end.
-            print(f"# there twice after kill {n + 1}, {when} request {arrived}: {doubled}")
+            print(f"# there twice after kill {n + 1}, {when} request {arrived}: {twice}")
     print(f"# {deaths} of {KILLS} applies were killed")
     check(deaths >= KILLS * 3 // 4, f"too few kills: {deaths}")
     t.apply(timeout=400)

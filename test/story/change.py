@@ -8,16 +8,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
 
-HEAD = """\
-island: reef
-domain: reef.example
-cloud: pocket
-image: debian-12
-release: {canary: true}
-network: {cidr: 127.77.0.0/24}
-edge: {http: 8080}
-servers:
-"""
+HEAD = ISLAND_HEAD
 DB = "  db: {flavor: c1.c1r1, roles: [postgres, redis], volume: {size: 10GB}}\n"
 ONE = "  web: {flavor: c1.c2r2, roles: [edge, web, worker]}\n"
 SPLIT = ("  web: {flavor: c1.c2r2, roles: [edge, web]}\n"

@@ -451,8 +451,7 @@ class Memory(threading.Thread):
 
     def run(self):
         while not self.end.wait(0.02):
-            with open(f"/proc/{self.pocket.process.pid}/smaps_rollup") as f:
-                now = sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+            now = private_kb(self.pocket.process.pid)
             self.kilobytes, self.samples = max(self.kilobytes, now), self.samples + 1
             if self.samples % 10 == 0:
                 self.disk = max(self.disk, disk_use(self.pocket))
@@ -472,11 +471,6 @@ def disk_use(pocket):
             except FileNotFoundError:
                 pass  # renamed meanwhile
     return sum(blocks.values()) * 512
-
-
-def sanitized():
-    with open(f"{BUILD}/atoll-pocket", "rb") as f:
-        return b"__asan_init" in f.read()
 
 
 def put_blocks(api):

@@ -17,15 +17,7 @@ from harness import *
 LANES = 3
 POINTS = int(os.environ.get("ATOLL_TORTURE", "12"))
 OPTIONS = ["--no-servers", "--settle-lists", "2"]
-SMALL = """\
-island: reef
-domain: reef.example
-cloud: pocket
-image: debian-12
-release: {canary: true}
-network: {cidr: 127.77.0.0/24}
-edge: {http: 8080}
-servers:
+SMALL = ISLAND_HEAD + """\
   web: {flavor: c1.c2r2, roles: [edge, web, worker]}
   db: {flavor: c1.c1r1, roles: [postgres, redis], volume: {size: 10GB}}
 media: {container: user-uploads, cloud: pocket-media}
