@@ -7,6 +7,7 @@ require 'sidekiq'
 require_relative 'database'
 require_relative 'log'
 require_relative 'media'
+require_relative 'run'
 require_relative 'settings'
 
 Sidekiq.logger.formatter = Log::Formatter.new
@@ -76,6 +77,6 @@ class LoadJob
 
   def perform(token, number, milliseconds)
     sleep(milliseconds / 1000.0)
-    Database.query('INSERT INTO runs (token, number, worker_pid) VALUES ($1, $2, $3)', [token, number, Process.pid])
+    Run.record(token, number)
   end
 end

@@ -9,6 +9,8 @@ module Schema
   LOCK = 0x61746f6c6c # "atoll"; two migrators wait for each other
   LOCK_WAIT = '60s'
 
+  class Failed < Log::Told; end
+
   Migration = Struct.new(:version, :path) do
     def name
       File.basename(path, '.rb')
@@ -40,7 +42,7 @@ module Schema
   end
 
   # Returns the names of the migrations that this call applied.
-  def prepare
+  def migrate
     with_connection do |connection|
       connection.exec("SET lock_timeout = '#{LOCK_WAIT}'")
       connection.exec_params('SELECT pg_advisory_lock($1)', [LOCK])
@@ -57,6 +59,8 @@ module Schema
       connection.exec_params('INSERT INTO schema_migrations (version) VALUES ($1)', [migration.version])
     end
     Log.event('migrated', migration: migration.name)
+  rescue Log::Told, PG::Error => e
+    raise Failed, "#{migration.name}: #{Log.words(e)}"
   end
 
   # A release may run with its post-deployment migrations still to come, never without the others.
@@ -64,7 +68,7 @@ module Schema
     missing = with_connection { |connection| pending(connection, post: false) }
     return if missing.empty?
 
-    Log.refuse("the database is not prepared: #{missing.map(&:name).join(', ')} to be applied; run: ruby bin/prepare")
+    Log.refuse("the database is not prepared: #{missing.map(&:name).join(', ')} to be applied; run: bin/rails db:prepare")
   rescue PG::Error => e
     Log.refuse("the database cannot be asked for its schema: #{Log.words(e)}")
   end

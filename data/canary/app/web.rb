@@ -3,6 +3,7 @@
 require 'json'
 require 'rack'
 require_relative 'probe'
+require_relative 'release'
 
 # The Rack application.
 class Web
@@ -27,7 +28,13 @@ class Web
   end
 
   def call(env)
-    request = Rack::Request.new(env)
+    status, headers, body = answer(Rack::Request.new(env))
+    [status, headers.merge('X-Canary-Version' => Settings::VERSION), body]
+  end
+
+  private
+
+  def answer(request)
     action, methods = ROUTES[request.path_info]
     return text(404, 'not found') unless action
     return text(405, "only #{methods.join(', ')}") unless methods.include?(request.request_method)
@@ -41,10 +48,12 @@ class Web
     json(503, error: why)
   end
 
-  private
-
   def health(_request)
-    text(200, 'OK')
+    why = Release.ailment
+    return text(200, 'OK') unless why
+
+    Log.failure('health', why: why)
+    text(500, why)
   end
 
   def ready(_request)
@@ -86,9 +95,11 @@ class Web
 
     row = Database.query('SELECT count(*) AS runs, count(DISTINCT number) AS jobs FROM runs WHERE token = $1', [token])
     runs, jobs = row.first.values.map(&:to_i)
+    versions = Database.query('SELECT version, count(*) FROM runs WHERE token = $1 GROUP BY version', [token])
     enqueued = batch['enqueued'].to_i
     json(200, token: token, queue: batch['queue'], enqueued: enqueued, runs: runs, done: jobs,
-              missing: enqueued - jobs, duplicates: runs - jobs)
+              missing: enqueued - jobs, duplicates: runs - jobs,
+              versions: versions.values.to_h.transform_values(&:to_i))
   end
 
   # Shows what the proxy in front passes on, for a person who looks at a new island.

@@ -1,16 +1,12 @@
 # frozen_string_literal: true
 
-# What `sidekiq -r` loads.
+# What Sidekiq loads (config/sidekiq.yml).
 
-require_relative 'settings'
-require_relative 'log'
+require_relative 'boot'
 
-problems = Settings.problems
-Log.refuse(problems.join('; ')) unless problems.empty?
+Boot.demand_release!
 
 require_relative 'jobs'
-require_relative 'schema'
 
-Schema.demand!
 Log.event('worker_boot', version: Settings::VERSION, queues: Sidekiq.options[:queues].uniq.join(','),
                          concurrency: Sidekiq.options[:concurrency])

@@ -16,6 +16,7 @@ lambda do |db|
       token text NOT NULL,
       number integer NOT NULL,
       worker_pid integer NOT NULL,
+      version text,
       finished_at timestamptz NOT NULL DEFAULT now()
     )
   SQL

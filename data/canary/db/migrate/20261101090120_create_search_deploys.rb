@@ -1,0 +1,13 @@
+# frozen_string_literal: true
+
+# There is no search: a row says that `tootctl search deploy` was run.
+lambda do |db|
+  db.exec(<<~SQL)
+    CREATE TABLE search_deploys (
+      id bigserial PRIMARY KEY,
+      only_mapping boolean NOT NULL,
+      version text NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT now()
+    )
+  SQL
+end

@@ -1,0 +1,1 @@
+../../../2/db/migrate/20261102090000_add_queue_to_runs.rb
