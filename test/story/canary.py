@@ -234,8 +234,9 @@ def test_commands_of_an_operator(t):
     equal(c.sql("SELECT username, email, role, confirmed, approved FROM accounts"),
           "jo jo@reef.example Owner t t", "the account")
     c.run("1", "bin/tootctl", "search", "deploy")
-    c.run("2", "bin/tootctl", "search", "deploy", "--only-mapping")
-    equal(c.sql("SELECT version, only_mapping FROM search_deploys ORDER BY id"), "1 f 2 t", "search deploy")
+    c.run("2", "bin/tootctl", "search", "deploy", "--only-mapping", "--only=accounts")
+    equal(c.sql("SELECT version, only_mapping, only_index FROM search_deploys ORDER BY id"),
+          "1 f  2 t accounts", "search deploy")
     equal(c.run("2", "bin/tootctl", "version").out, "2\n", "version")
     equal(c.run("1", "bin/rails", "runner", "puts 6 * 7").out, "42\n", "runner")
     check("\n42\n" in c.run("1", "bin/rails", "console", text="6 * 7\n").out, "console")

@@ -10,7 +10,7 @@ module Tootctl
   USAGE = <<~TEXT
     usage: bin/tootctl accounts create NAME --email EMAIL [--confirmed] [--role ROLE]
            bin/tootctl accounts modify NAME --approve
-           bin/tootctl search deploy [--only-mapping]
+           bin/tootctl search deploy [--only-mapping] [--only INDEX]
            bin/tootctl version
   TEXT
   NAME = /\A[a-z0-9_]+\z/i.freeze
@@ -40,6 +40,7 @@ module Tootctl
       o.on('--role ROLE')
       o.on('--approve')
       o.on('--only-mapping')
+      o.on('--only INDEX')
     end.parse(argv, into: options)
     options.transform_keys { |name| name.to_s.tr('-', '_').to_sym }
   end
@@ -70,9 +71,9 @@ module Tootctl
     puts 'OK'
   end
 
-  def search_deploy(only_mapping: false)
-    Database.query('INSERT INTO search_deploys (only_mapping, version) VALUES ($1, $2)',
-                   [only_mapping, Settings::VERSION])
+  def search_deploy(only_mapping: false, only: nil)
+    Database.query('INSERT INTO search_deploys (only_mapping, only_index, version) VALUES ($1, $2, $3)',
+                   [only_mapping, only, Settings::VERSION])
     puts 'OK'
   end
 end

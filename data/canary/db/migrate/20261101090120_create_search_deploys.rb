@@ -6,6 +6,7 @@ lambda do |db|
     CREATE TABLE search_deploys (
       id bigserial PRIMARY KEY,
       only_mapping boolean NOT NULL,
+      only_index text,
       version text NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now()
     )
