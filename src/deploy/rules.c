@@ -373,7 +373,7 @@ static void demands(const DeployWay *w, Findings *l)
     if (m->until && w->today && at >= 0 && strcmp(w->today, m->until) > 0)
         add(l, FINDING_WARNING, NOTES, "support of %d.%d ended on %s", m->major, m->minor,
             m->until);
-    if (w->tree && m->ruby)
+    if (w->tree && m->ruby && !(w->from && same_minor(w->from, w->to)))
         add(l, FINDING_WARNING, m->source, "%s needs Ruby %s and Node %s or later on each server",
             w->to->text, m->ruby, m->node);
     if (version_is_tag(w->to))

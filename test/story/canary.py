@@ -77,14 +77,16 @@ class Canary:
 
     def popen(self, argv, log=None, **more):
         out = open(f"{self.t.dir}/{log}.log", "ab") if log else subprocess.PIPE
-        who = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        who = {}
+        if self.user:
+            who = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out,
                                    stderr=subprocess.STDOUT if log else subprocess.PIPE,
-                                   preexec_fn=die_with_parent, **(who if self.user else {}),
+                                   preexec_fn=die_with_parent, **who,
                                    **{"cwd": self.t.dir, "env": self.environment, **more})
         if log:
             out.close()
-            self.t.processes.append(process)
+            self.t.processes.insert(0, process)  # the stores are ended last
         return process
 
     def finish(self, process, code, text=""):

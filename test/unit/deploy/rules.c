@@ -152,6 +152,7 @@ static void what_an_operator_is_told(_unused_ void **state)
         {{"4.6.5", "4.7.0", {0}}, FINDING_STEP, "streaming", false},
         {{"4.6.5", "4.7.0", {.tree = true}}, FINDING_WARNING, "Ruby 3.3 and Node 22", true},
         {{"4.6.5", "4.7.0", {0}}, FINDING_WARNING, "Ruby", false},
+        {{"4.7.0", "4.7.6", {.tree = true}}, FINDING_WARNING, "Ruby", false},
         {{"4.7.0", "v4.7", {.tree = true}}, FINDING_STEP, "3.4.13", true},
         {{"4.6.5", "v4.7", {.tree = true}}, FINDING_STEP, "3.4.13", true},
         {{"4.7.0", "4.7.6", {.tree = true}}, FINDING_STEP, "3.4.13", true},
