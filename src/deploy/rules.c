@@ -245,24 +245,33 @@ static void upwards(const DeployWay *w, Findings *l)
     no_minor_skipped(w, l);
 }
 
+/* Of what the table does not know the numbers must say it. */
+static bool one_minor_back(const Version *from, const Version *to)
+{
+    int a = place(from), b = place(to), last = (int)ARRAY_LEN(minors) - 1;
+
+    if (a >= 0 && b >= 0)
+        return a - b == 1;
+    if (from->major == to->major)
+        return from->minor - to->minor == 1;
+    return from->major - to->major == 1 && from->minor == 0 && (b < 0 || b == last);
+}
+
 static void backwards(const DeployWay *w, Findings *l)
 {
     const Version *from = w->from, *to = w->to;
-    int a = place(from), b = place(to);
 
     if (same_minor(from, to)) {
         add(l, FINDING_WARNING, BACK,
             "%s is older than %s, and what the newer one mended comes back", to->text, from->text);
     } else if (!w->rollback) {
         add(l, FINDING_REFUSAL, BACK,
-            "%s is older than %s; only a deploy whose post-deployment migrations have not run can "
-            "be "
-            "taken back",
+            "%s is older than %s; only a deploy can be taken back, before its post-deployment "
+            "migrations",
             to->text, from->text);
-    } else if (a < 0 || b < 0 || a - b > 1) {
+    } else if (!one_minor_back(from, to)) {
         add(l, FINDING_REFUSAL, BACK,
-            "the code of %s does not know the database of %s: the way back leads over one minor "
-            "only",
+            "the code of %s does not know the database of %s: the way back is of one minor only",
             to->text, from->text);
     }
     if (version_is_pre(from))
@@ -272,9 +281,7 @@ static void backwards(const DeployWay *w, Findings *l)
 
 static void after_post(const DeployWay *w, Findings *l)
 {
-    bool across = w->from->canary || !same_minor(w->from, w->to);
-
-    if (w->rollback && across && !w->post_pending)
+    if (w->post_run)
         add(l, FINDING_REFUSAL, BACK,
             "the post-deployment migrations of %s have run, and %s cannot work on that database; "
             "deploy a later version that is mended, or restore a backup from before",
@@ -378,7 +385,7 @@ static void demands(const DeployWay *w, Findings *l)
             w->to->text, m->ruby, m->node);
     if (version_is_tag(w->to))
         add(l, FINDING_WARNING, "mastodon.md 4.1",
-            "%s is a tag that moves to each patch release; name one, so that all servers get the "
+            "%s is a tag that moves to each patch release; name one, for all servers to get the "
             "same",
             w->to->text);
     if (version_is_pre(w->to))

@@ -5,8 +5,8 @@
  * The rules:
  * - Patch releases may be skipped; of every minor one release must have run, with its
  *   post-deployment migrations, before the next (mastodon.md 4.3). 4.0 comes after 3.5.
- * - Down across a minor goes only as the way back of a deploy whose post-deployment migrations
- *   have not run, and only one minor (4.5). Afterwards only a backup leads back.
+ * - Down across a minor goes only as the way back of a deploy, and only one minor. Once its
+ *   post-deployment migrations have run only a backup leads back (mastodon.md 4.5).
  * - What a release demands is refused when it is known not to be met. A fact that is not given
  *   (0, NULL) is not judged.
  * - The canary's releases are whole each: any later one may follow, and nothing is demanded.
@@ -54,6 +54,7 @@ typedef struct DeployWay {
     const Version *to;
     bool rollback;     /* `from` is a deploy that is taken back */
     bool post_pending; /* post-deployment migrations of `from` have not run (yet) */
+    bool post_run;     /* on the way down: some that only `from` has did run */
     bool stopped;      /* every process is stopped meanwhile: an outage is accepted */
     bool tree;         /* from a source tree: Ruby and Node are the machine's, not an image's */
     bool search, swift, streaming; /* the island has these */

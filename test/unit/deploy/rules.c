@@ -41,11 +41,6 @@ static size_t count(const Findings *l, FindingKind kind, const char *words)
     return n;
 }
 
-#define ROLLBACK                                                                                   \
-    {                                                                                              \
-        .rollback = true, .post_pending = true                                                     \
-    }
-
 static void what_may_follow_what(_unused_ void **state)
 {
     static const struct {
@@ -83,21 +78,29 @@ static void what_may_follow_what(_unused_ void **state)
         {{"4.5.1", "v4.7", {0}}, "deploy a release of 4.6 first"},
         /* Back. */
         {{"4.7.6", "4.7.5", {0}}, NULL},
-        {{"4.7.6", "4.6.5", {0}}, "only a deploy whose post-deployment migrations have not run"},
-        {{"4.7.6", "4.6.5", ROLLBACK}, NULL},
-        {{"4.0.0", "3.5.1", ROLLBACK}, NULL},
-        {{"4.7.6", "4.6.5", {.rollback = true}}, "migrations of 4.7.6 have run"},
+        {{"4.7.6", "4.6.5", {0}}, "only a deploy can be taken back"},
+        {{"4.7.6", "4.6.5", {.rollback = true}}, NULL},
+        {{"4.0.0", "3.5.1", {.rollback = true}}, NULL},
+        {{"4.7.6", "4.6.5", {.rollback = true, .post_run = true}}, "migrations of 4.7.6 have run"},
         {{"4.7.6", "4.7.5", {.rollback = true}}, NULL},
-        {{"4.7.6", "4.5.5", ROLLBACK}, "the way back leads over one minor only"},
-        {{"4.8.0", "4.7.6", ROLLBACK}, "the way back leads over one minor only"},
+        {{"4.7.6", "4.7.5", {.rollback = true, .post_run = true}}, "migrations of 4.7.6 have run"},
+        {{"4.7.6", "4.7.5", {.post_run = true}}, "migrations of 4.7.6 have run"},
+        {{"4.7.6", "4.5.5", {.rollback = true}}, "the way back is of one minor only"},
+        {{"4.8.0", "4.7.6", {.rollback = true}}, NULL},
+        {{"5.0.0", "4.7.6", {.rollback = true}}, NULL},
+        {{"5.0.0", "4.8.6", {.rollback = true}}, NULL},
+        {{"4.8.0", "4.6.5", {.rollback = true}}, "the way back is of one minor only"},
+        {{"5.0.0", "4.6.5", {.rollback = true}}, "the way back is of one minor only"},
+        {{"5.1.0", "4.7.6", {.rollback = true}}, "the way back is of one minor only"},
         /* The canary. */
         {{NULL, "1", {0}}, NULL},
         {{"1", "2", {0}}, NULL},
         {{"1", "4", {0}}, NULL},
         {{"2", "4", {.post_pending = true}}, "post-deployment migrations of 2"},
         {{"2", "1", {0}}, "1 is older than 2; it can only be rolled back to"},
-        {{"2", "1", ROLLBACK}, NULL},
-        {{"2", "1", {.rollback = true}}, "post-deployment migrations of 2 have run"},
+        {{"2", "1", {.rollback = true}}, NULL},
+        {{"2", "1", {.rollback = true, .post_run = true}},
+         "post-deployment migrations of 2 have run"},
         {{"2", "4.7.6", {0}}, "4.7.6 cannot follow 2 on the same island"},
         {{"4.7.6", "2", {0}}, "2 cannot follow 4.7.6 on the same island"},
         /* What it demands. */
@@ -143,7 +146,10 @@ static void what_an_operator_is_told(_unused_ void **state)
         {{"4.6.5", "4.7.0-rc.1", {0}}, FINDING_WARNING, "accounts.uri", true},
         {{"4.7.0-rc.1", "4.7.0", {0}}, FINDING_WARNING, "accounts.uri", false},
         {{"4.6.5", "4.7.0-rc.1", {0}}, FINDING_WARNING, "4.7.0-rc.1 is a pre-release", true},
-        {{"4.7.0-rc.1", "4.6.5", ROLLBACK}, FINDING_WARNING, "4.7.0-rc.1 is a pre-release", true},
+        {{"4.7.0-rc.1", "4.6.5", {.rollback = true}},
+         FINDING_WARNING,
+         "4.7.0-rc.1 is a pre-release",
+         true},
         {{"4.6.0-beta.1", "4.7.0", {0}}, FINDING_WARNING, "deploy one of 4.6 before", true},
         {{"4.6.5", "4.7.0", {.streaming = true}},
          FINDING_STEP,
@@ -159,8 +165,8 @@ static void what_an_operator_is_told(_unused_ void **state)
         {{"4.1.0", "4.2.0", {.search = true}}, FINDING_STEP, "public_statuses", true},
         {{"4.1.0", "4.2.0", {0}}, FINDING_STEP, "public_statuses", false},
         {{"4.3.1", "4.4.0", {0}}, FINDING_WARNING, "REDIS_NAMESPACE", true},
-        {{"4.4.1", "4.3.1", ROLLBACK}, FINDING_WARNING, "REDIS_NAMESPACE", false},
-        {{"4.4.1", "4.3.1", ROLLBACK},
+        {{"4.4.1", "4.3.1", {.rollback = true}}, FINDING_WARNING, "REDIS_NAMESPACE", false},
+        {{"4.4.1", "4.3.1", {.rollback = true}},
          FINDING_WARNING,
          "jobs of a kind that only 4.4.1 knows",
          true},
