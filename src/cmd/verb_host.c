@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "host/agent.h"
+#include "io/systemd.h"
 
 typedef struct Options {
     const char *root;
@@ -21,9 +22,12 @@ static int run(Cmd *c, char **operands, Err *err)
     (void)operands; /* none */
     const Options *o = c->options;
     log_init("host", c->common.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    return agent_run(
-        &(AgentOptions){.root = o->root ? o->root : "", .driver = &driver_child, .stop = c->stop},
-        err);
+    const char *root = o->root ? o->root : "";
+    bool real = !*root && systemd_is_there();
+    return agent_run(&(AgentOptions){.root = root,
+                                     .driver = real ? &driver_systemd : &driver_child,
+                                     .stop = c->stop},
+                     err);
 }
 
 const Verb verb_host = {

@@ -30,7 +30,7 @@ typedef struct Agent {
     AgentState state;
     HostPaths paths;
     Mailbox *mail;
-    void *driver;
+    Supervisor *services;
     /* The bundle that is run; number 0: none yet. */
     int64_t number;
     json_t *spec;
@@ -96,7 +96,7 @@ static void report(Agent *a, Msec now)
 
     if (a->number == 0)
         return;
-    size_t n = a->o->driver->status(a->driver, s, MAX_SERVICES);
+    size_t n = supervisor_status(a->services, s, MAX_SERVICES);
     const char *state = own_word(a, s, n, now);
     if (!streq(state, "healthy"))
         a->healthy_since = 0;
@@ -139,7 +139,7 @@ static int let_go(Agent *a, Err *err)
 
     if (!json_bool(a->spec, "stop", false))
         return 0;
-    if (a->o->driver->status(a->driver, s, MAX_SERVICES) > 0)
+    if (supervisor_status(a->services, s, MAX_SERVICES) > 0)
         return err_set(err, ERR_TEMPORARY, "its services are finishing what they are at");
     return volume_release(a->paths.root, err);
 }
@@ -159,7 +159,7 @@ static int install(Agent *a, Msec now, Err *err)
     paths.data = data;
     r = role_services(a->spec, a->secrets, &paths, &services, err);
     if (r == 0)
-        r = a->o->driver->set(a->driver, &services, now, err);
+        r = supervisor_set(a->services, &services, now, err);
     return r < 0 ? r : let_go(a, err);
 }
 
@@ -321,15 +321,14 @@ static void agent_turn(Agent *a)
 
     look_at_mail(a, now);
     try_install(a, now);
-    a->o->driver->tick(a->driver, now);
+    supervisor_tick(a->services, now);
     report(a, now);
 }
 
 static void agent_clear(Agent *a)
 {
     (void)mailbox_close(a->mail, FLUSH_MS);
-    if (a->driver)
-        a->o->driver->close(a->driver);
+    (void)supervisor_close(a->services);
     agent_state_clear(&a->state);
     json_decref(a->spec);
     (void)vault_free(a->secrets);
@@ -352,7 +351,7 @@ int agent_run(const AgentOptions *o, Err *err)
         r = agent_state_open(o->root, &a.state, err);
     if (r < 0)
         return r;
-    a.driver = o->driver->open(o->root, log_dir);
+    a.services = supervisor_open(o->driver, o->root, log_dir);
     open_kept(&a, &kept, time_mono());
     open_mail(&a, kept);
     json_decref(kept);
@@ -364,8 +363,12 @@ int agent_run(const AgentOptions *o, Err *err)
             time_sleep(TURN_MS);
     }
     child_notify("STOPPING=1");
+    if (supervisor_may_leave(a.services)) {
+        log_info("the services run on");
+        return 0;
+    }
     log_info("stopping the services");
-    while (!o->driver->stop(a.driver, time_mono()))
+    while (!supervisor_stop(a.services, time_mono()))
         time_sleep(TURN_MS);
     return 0;
 }

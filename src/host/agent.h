@@ -9,7 +9,7 @@
  */
 #pragma once
 #include "base/err.h"
-#include "host/service.h"
+#include "host/supervisor.h"
 #include <signal.h>
 
 typedef struct AgentOptions {

@@ -1,9 +1,7 @@
 #include "host/proc.h"
-#include "host/service_log.h"
 #include "io/child.h"
 #include "io/file.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,15 +20,6 @@
 #define STOP_LAST (5 * SECOND) /* after the last signal of a stop rule: SIGKILL for all of it */
 #define DRAIN_ASK (1 * SECOND)
 #define DRAIN_BLIND 3 /* Redis did not answer so often: nothing is known of jobs any more */
-
-/* The signals of a stop rule: the first, and the last after stop_ms. */
-static const struct {
-    int first, last;
-} stop_signals[] = {
-    [STOP_TERM] = {SIGTERM, SIGKILL},
-    [STOP_QUIET_TERM] = {SIGTERM, SIGKILL},
-    [STOP_FAST] = {SIGINT, SIGQUIT},
-};
 
 void proc_set_why(Proc *p, const char *why)
 {
@@ -102,54 +91,55 @@ static void start_later(Proc *p, Msec now)
     p->start_at = now + p->backoff;
 }
 
-static int spawn(Proc *p, const char *log_dir, Err *err)
+/* As an ordinary user everything is that user's. */
+static int prepare_and_start(Proc *p, Run *ret, Err *err)
 {
-    const Service *s = &p->service;
-    /* As an ordinary user everything is that user's. */
-    const char *user = geteuid() == 0 ? s->user : NULL;
-    static const char *const nothing[] = {NULL};
-    int log = -1;
-
-    int r = service_prepare(s, user, err);
-    if (r == 0)
-        r = service_log_open(log_dir, s->name, &log, err);
-    if (r < 0)
-        return r;
-    r = child_spawn(&(ChildSpec){.argv = (const char *const *)s->argv.items,
-                                 .env = s->env.len ? (const char *const *)s->env.items : nothing,
-                                 .cwd = s->cwd,
-                                 .user = user,
-                                 .out_fd = log,
-                                 .err_fd = log,
-                                 .new_session = true,
-                                 .die_with_parent = true},
-                    &p->pid, err);
-    close(log);
-    return r;
+    int r = service_prepare(&p->service, geteuid() == 0 ? p->service.user : NULL, err);
+    return r < 0 ? r : p->driver->start(p->d, &p->service, ret, err);
 }
 
-bool proc_start(Proc *p, const char *log_dir, Msec now)
+static void is_up(Proc *p, const Run *run, Msec now)
+{
+    p->pid = run->pid;
+    p->foreign = run->foreign;
+    p->phase = PHASE_UP;
+    p->known_well = false;
+    p->misses = 0;
+    p->started = now;
+    p->check_at = now + CHECK_SOON;
+}
+
+bool proc_start(Proc *p, Msec now)
 {
     _cleanup_(err_clear) Err err = {0};
+    Run run = {0};
 
     if (p->service.skip_path && file_exists(p->service.skip_path)) {
         p->done = true;
         well(p);
         return false;
     }
-    if (spawn(p, log_dir, &err) < 0) {
+    if (prepare_and_start(p, &run, &err) < 0) {
         p->pid = 0;
         unwell(p, err.text, now);
         start_later(p, now);
         return false;
     }
-    p->phase = PHASE_UP;
-    p->known_well = false;
-    p->misses = 0;
-    p->started = now;
-    p->check_at = now + CHECK_SOON;
+    is_up(p, &run, now);
     unwell(p, NULL, now);
     return true;
+}
+
+Proc *proc_found_new(const ServiceDriver *driver, void *d, const char *name, Msec now)
+{
+    Proc *p = NEW(Proc);
+
+    p->driver = driver;
+    p->d = d;
+    p->service.name = xstrdup(name);
+    p->leaving = true;
+    is_up(p, &(Run){0}, now);
+    return p;
 }
 
 void proc_wait(Proc *p, Msec now)
@@ -183,7 +173,7 @@ void proc_check(Proc *p, Msec now)
     if (p->service.once) {
         unwell(p, NULL, now);
     } else if (p->service.health == HEALTH_RUNNING) {
-        if (now - p->started >= SECOND)
+        if (p->pid && now - p->started >= SECOND)
             well(p);
     } else if (p->check) {
         if (health_answer(p->check, &r, why))
@@ -200,10 +190,9 @@ void proc_check(Proc *p, Msec now)
         unwell(p, NULL, now);
 }
 
-void proc_signal(const Proc *p, int sig)
+static void stop_step(Proc *p, StopStep step)
 {
-    /* The service itself decides what its workers do; only SIGKILL goes to all of them. */
-    (void)kill(sig == SIGKILL ? -p->pid : p->pid, sig);
+    p->driver->stop(p->d, &p->service, p->pid, step);
 }
 
 static void enter(Proc *p, Phase phase, Msec now)
@@ -219,11 +208,11 @@ static void begin_stop(Proc *p, Msec now)
     p->state = SERVICE_WAITING;
     proc_set_why(p, "is being stopped");
     if (p->service.stop == STOP_QUIET_TERM) {
-        proc_signal(p, SIGTSTP);
+        p->driver->tell(p->d, &p->service, p->pid, SIGTSTP);
         enter(p, PHASE_DRAINING, now);
         p->check_at = now + DRAIN_ASK;
     } else {
-        proc_signal(p, stop_signals[p->service.stop].first);
+        stop_step(p, STOP_STEP_FIRST);
         enter(p, PHASE_STOPPING, now);
     }
 }
@@ -263,19 +252,19 @@ void proc_stop(Proc *p, bool go, Msec now)
     case PHASE_DRAINING:
         if (drained(p, now)) {
             drop_check(p);
-            proc_signal(p, stop_signals[p->service.stop].first);
+            stop_step(p, STOP_STEP_FIRST);
             enter(p, PHASE_STOPPING, now);
         }
         break;
     case PHASE_STOPPING:
         if (now - p->since >= stop_ms) {
-            proc_signal(p, stop_signals[p->service.stop].last);
+            stop_step(p, STOP_STEP_LAST);
             enter(p, PHASE_KILLING, now);
         }
         break;
     case PHASE_KILLING:
         if (now - p->since >= STOP_LAST) {
-            child_kill_tree(p->pid);
+            stop_step(p, STOP_STEP_ALL);
             enter(p, PHASE_KILLING, now);
         }
         break;
@@ -290,41 +279,55 @@ void proc_renew(Proc *p)
     proc_set_why(p, "");
 }
 
-static void ended(Proc *p, int status, Msec now)
+static void crashed(Proc *p, int status, Msec now)
 {
     char words[64];
-    bool wanted = p->phase == PHASE_UP;
 
-    /* What it left behind in its session would hold its port. */
-    (void)kill(-p->pid, SIGKILL);
-    drop_check(p);
-    p->pid = 0;
-    p->phase = PHASE_IDLE;
-    if (!wanted) {
-        p->state = SERVICE_STOPPED;
-        return;
-    }
-    if (p->service.once && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        p->done = true;
-        well(p);
-        return;
-    }
     p->restarts++;
     if (now - p->started >= BACKOFF_FORGET)
         p->backoff = 0;
     unwell(p, child_status_text(status, words), now);
-    start_later(p, now);
+}
+
+static void ended(Proc *p, int status, Msec now)
+{
+    bool wanted = p->phase == PHASE_UP && !p->foreign;
+
+    drop_check(p);
+    p->pid = 0;
+    p->phase = PHASE_IDLE;
+    p->foreign = false;
+    if (!wanted) {
+        p->state = SERVICE_STOPPED;
+    } else if (p->service.once && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        p->done = true;
+        well(p);
+    } else {
+        crashed(p, status, now);
+        start_later(p, now);
+    }
 }
 
 void proc_reap(Proc *p, Msec now)
 {
-    int status;
+    Run run = {.pid = p->pid};
 
     if (p->phase == PHASE_IDLE)
         return;
-    pid_t got = waitpid(p->pid, &status, WNOHANG);
-    if (got == p->pid)
-        ended(p, status, now);
-    else if (got < 0 && errno == ECHILD)
-        ended(p, 0, now); /* somebody else reaped it; how it ended is not known */
+    switch (p->driver->look(p->d, &p->service, &run)) {
+    case RUN_UP:
+        if (!p->pid && run.pid)
+            p->started = now; /* the service manager took its time */
+        p->pid = run.pid;
+        break;
+    case RUN_NEW:
+        drop_check(p);
+        crashed(p, run.status, now);
+        if (p->phase == PHASE_UP)
+            is_up(p, &run, now);
+        break;
+    case RUN_ENDED:
+        ended(p, run.status, now);
+        break;
+    }
 }

@@ -1,11 +1,11 @@
-/* One service of the child driver: its process, and where it is on its way up or down.
+/* One service of the supervisor: its process, and where it is on its way up or down.
  *
  * What is wanted of it is in `leaving` and `next`; where it is, in `phase`. The driver decides when
  * it may start and when it is to stop; each call here moves it on by what it finds. Nothing waits.
  */
 #pragma once
+#include "host/driver.h"
 #include "host/health.h"
-#include "host/service.h"
 
 typedef enum Phase {
     PHASE_IDLE,     /* no process */
@@ -16,12 +16,15 @@ typedef enum Phase {
 } Phase;
 
 typedef struct Proc {
+    const ServiceDriver *driver; /* borrowed, with `d` */
+    void *d;
     Service service;
     Service next; /* takes its place when it has stopped; name NULL: none */
     bool leaving; /* no longer wanted */
     Phase phase;
     ServiceState state;
     pid_t pid;
+    bool foreign;        /* runs as another description: to be stopped, then started */
     bool done;           /* `once`: ran to its end */
     bool known_well;     /* since its process started */
     Msec started, since; /* since: phase or, for a process, start */
@@ -40,11 +43,12 @@ void proc_take(Service *to, Service *from);
 void proc_drop(Service *s);
 Proc *proc_free(Proc *p); /* takes NULL, returns NULL; what runs runs on */
 void proc_set_why(Proc *p, const char *why);
-void proc_signal(const Proc *p, int sig);
 
+/* Something that runs, of which only the name is known; it is to go. */
+Proc *proc_found_new(const ServiceDriver *driver, void *d, const char *name, Msec now);
 /* Starts it, or notes why that did not work and when it is tried again. Returns whether a process
  * was started. */
-bool proc_start(Proc *p, const char *log_dir, Msec now);
+bool proc_start(Proc *p, Msec now);
 /* It may be started but its time has not come. */
 void proc_wait(Proc *p, Msec now);
 /* Looks at its health, if it is up. */

@@ -12,7 +12,6 @@ static const char head[] = "daemon off;\n"
 
 static const char http_settings[] =
     "    default_type application/octet-stream;\n"
-    "    access_log /dev/stdout short;\n"
     "    server_tokens off;\n"
     "    sendfile on;\n"
     "    keepalive_timeout 70;\n"
@@ -54,6 +53,13 @@ static const char proxy[] =
     "            proxy_read_timeout 120;\n"
     "        }\n";
 
+/* What a unit's standard output is connected to, the journal, can't be opened by a name. */
+static const char *access_log(const RoleContext *c)
+{
+    return *c->paths->root ? "/dev/stdout short"
+                           : "syslog:server=unix:/run/systemd/journal/dev-log,nohostname short";
+}
+
 static void add_upstream(const json_t *web, Buf *b)
 {
     buf_str(b, "    upstream web {\n");
@@ -77,6 +83,7 @@ static void write_config(const RoleContext *c, const Service *s, int port, const
     buf_str(b, log_format);
     buf_str(b, forwarded);
     buf_str(b, http_settings);
+    buf_printf(b, "    access_log %s;\n", access_log(c));
     for (size_t i = 0; i < ARRAY_LEN(temporary); i++)
         buf_printf(b, "    %s_temp_path \"%s/tmp/%s\";\n", temporary[i], folder, temporary[i]);
     add_upstream(web, b);
@@ -110,6 +117,7 @@ int role_edge(const RoleContext *c, Services *ret, Err *err)
     free(TAKE(s.user));
     role_argv(&s, (const char *const[]){"nginx", "-e", "stderr", "-p", s.cwd, "-c", config, NULL});
     role_plain_env(&s);
+    s.limits.low_ports = true;
     s.health = HEALTH_TCP;
     s.health_port = port;
     s.reload_signal = SIGHUP;

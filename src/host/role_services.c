@@ -52,6 +52,19 @@ void host_paths_clear(HostPaths *p)
     *p = (HostPaths){0};
 }
 
+/* In percent of the server, so that they follow its flavor. The stores have no limit of memory:
+ * they are the last to go when there is none left, and Mastodon's own processes, which come back by
+ * themselves, the first. */
+static const ServiceLimits role_limits[ROLES] = {
+    [ROLE_EDGE] = {.memory_percent = 25, .tasks = 512, .files = 65536, .oom_adjust = -100},
+    [ROLE_WEB] = {.memory_percent = 70, .tasks = 1024, .files = 65536, .oom_adjust = 200},
+    [ROLE_STREAM] = {.memory_percent = 50, .tasks = 512, .files = 65536, .oom_adjust = 100},
+    [ROLE_WORKER] = {.memory_percent = 60, .tasks = 1024, .files = 16384, .oom_adjust = 300},
+    [ROLE_REDIS] = {.tasks = 256, .files = 65536, .oom_adjust = -500},
+    [ROLE_POSTGRES] = {.tasks = 2048, .files = 16384, .oom_adjust = -800},
+    [ROLE_SEARCH] = {.memory_percent = 80, .tasks = 4096, .files = 65536},
+};
+
 char *role_path(const RoleContext *c, const char *service, const char *name)
 {
     return xasprintf("%s/var/lib/atoll-services/%s%s%s", c->paths->root, service, *name ? "/" : "",
@@ -75,6 +88,7 @@ Service role_service(const RoleContext *c, Role role, const char *name)
     service_dir(&s, 0700, role_path(c, name, ""));
     s.health_address = xstrdup(c->paths->address);
     s.health_port = role_rows[role].port;
+    s.limits = role_limits[role];
     return s;
 }
 

@@ -1,9 +1,11 @@
-#include "host/service.h"
+#include "host/driver.h"
 #include "io/child.h"
+#include "io/crypt.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,6 +60,51 @@ bool service_same_files(const Service *a, const Service *b)
             return false;
     }
     return true;
+}
+
+static void hash_text(Buf *b, const char *text)
+{
+    buf_add(b, text ? text : "", (text ? strlen(text) : 0) + 1);
+}
+
+static void hash_list(Buf *b, const StrList *l)
+{
+    for (size_t i = 0; i < l->len; i++)
+        hash_text(b, l->items[i]);
+    hash_text(b, NULL);
+}
+
+void service_hash(const Service *s, char ret[static 17])
+{
+    _cleanup_(buf_wipe) Buf all = BUF_INIT(64 * FILE_MAX_BYTES);
+    _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
+
+    hash_list(&all, &s->argv);
+    hash_list(&all, &s->env);
+    hash_text(&all, s->cwd);
+    hash_text(&all, s->user);
+    for (size_t i = 0; i < s->files.len; i++) {
+        hash_text(&all, s->files.items[i].path);
+        buf_add(&all, s->files.items[i].content.p, s->files.items[i].content.len);
+        hash_text(&all, NULL);
+    }
+    crypt_hash(CRYPT_SHA256, buf_as_str(&all), &hex);
+    snprintf(ret, 17, "%.16s", hex.p);
+}
+
+int stop_signal(ServiceStop rule, StopStep step)
+{
+    static const struct {
+        int first, last;
+    } rows[] = {
+        [STOP_TERM] = {SIGTERM, SIGKILL},
+        [STOP_QUIET_TERM] = {SIGTERM, SIGKILL},
+        [STOP_FAST] = {SIGINT, SIGQUIT},
+    };
+
+    return step == STOP_STEP_ALL    ? SIGKILL
+           : step == STOP_STEP_LAST ? rows[rule].last
+                                    : rows[rule].first;
 }
 
 /* A folder below /tmp has a name that anyone can foresee: what stands there already must be ours or

@@ -1,8 +1,7 @@
 /* Services: what runs on a server, described once, run by a driver.
  *
- * A role becomes a list of services (roles.c); a driver makes them so. The `child` driver
- * supervises processes itself (pocket and tests); the `systemd` driver writes units (real servers).
- * One table of tests runs on both.
+ * A role becomes a list of services (role_services.h). The supervisor (supervisor.h) decides what
+ * starts, stops and waits; a driver (driver.h) does it.
  */
 #pragma once
 #include "base/buf.h"
@@ -46,6 +45,15 @@ typedef enum ServiceStop {
     STOP_FAST        /* PostgreSQL: SIGINT (fast shutdown), then SIGQUIT after stop_ms */
 } ServiceStop;
 
+/* What it may take of the server: the systemd driver's; on pocket nobody's. */
+typedef struct ServiceLimits {
+    int memory_percent; /* of the server's memory, together with its children; 0: all */
+    int tasks;          /* processes and threads; 0: systemd's default */
+    int files;          /* open files; 0: systemd's default */
+    int oom_adjust;     /* -1000 to 1000: who goes first when memory runs out (proc(5)) */
+    bool low_ports;     /* binds ports below 1024, and lowers its own workers to a user */
+} ServiceLimits;
+
 typedef struct Service {
     char *name; /* "web", "worker.1", "prepare" */
     StrList argv;
@@ -67,6 +75,7 @@ typedef struct Service {
     Msec start_ms; /* it must be healthy after so long, or is reported as failed while it is tried
                       further; 0: 60 s */
     int reload_signal; /* on changed files; 0: restart */
+    ServiceLimits limits;
 } Service;
 typedef VEC(Service) Services;
 
@@ -86,25 +95,6 @@ typedef struct ServiceStatus {
     pid_t pid;
 } ServiceStatus;
 
-typedef struct ServiceDriver ServiceDriver;
-/* Required functions first; `reopen` may be NULL. */
-struct ServiceDriver {
-    const char *name;
-    void *(*open)(const char *root, const char *log_dir);
-    /* Makes the set of services exactly this (taken, also on failure): starts, restarts what
-     * changed, stops the rest in reverse order. Does not wait for health. */
-    int (*set)(void *d, Services *services, Msec now, Err *err);
-    /* One turn: reaps, restarts with backoff (1 s, doubling to
-     * a few seconds while it may still come up in time, to 30 s after that), checks health. Never
-     * blocks more than 200 ms. */
-    void (*tick)(void *d, Msec now);
-    size_t (*status)(void *d, ServiceStatus *ret, size_t max);
-    /* Stops everything carefully; returns true when nothing runs any more. Called until then. */
-    bool (*stop)(void *d, Msec now);
-    void (*close)(void *d);
-};
-extern const ServiceDriver driver_child;
-
 /* For those who describe services. */
 void service_dir(Service *s, unsigned mode, char *path);  /* takes path */
 Buf *service_file(Service *s, unsigned mode, char *path); /* takes path; fill the result
@@ -115,6 +105,9 @@ bool service_same_files(const Service *a, const Service *b);
 /* Makes folders and writes files, as `owner` (NULL: whoever runs this). ERR_IO. */
 int service_prepare(const Service *s, const char *owner, Err *err) _must_check_;
 const char *service_state_word(ServiceState s);
+/* 16 hex digits over what must be the same for a running process to be taken over: argv,
+ * environment, user, files. */
+void service_hash(const Service *s, char ret[static 17]);
 void service_clear(Service *s);
 void services_clear(Services *s);
 DEFINE_CLEAR(Services, services_clear)

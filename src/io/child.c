@@ -75,6 +75,16 @@ static char *find_program(const ChildSpec *spec)
     return NULL;
 }
 
+int child_program(const ChildSpec *spec, char **ret, Err *err)
+{
+    char *program = find_program(spec);
+
+    if (!program)
+        return err_set(err, ERR_NOT_FOUND, "cannot start %s: not found in PATH", spec->argv[0]);
+    *ret = program;
+    return 0;
+}
+
 int child_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, Err *err)
 {
     char text[16 << 10];
@@ -228,11 +238,13 @@ int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err)
         .fds = {spec->in_fd, spec->out_fd ? spec->out_fd : 1, spec->err_fd ? spec->err_fd : 2},
         .parent = getpid(),
     };
-    _cleanup_free_ char *program = l.program = find_program(spec);
-    if (!program)
-        return err_set(err, ERR_NOT_FOUND, "cannot start %s: not found in PATH", spec->argv[0]);
+    _cleanup_free_ char *program = NULL;
+    int r = child_program(spec, &program, err);
+    if (r < 0)
+        return r;
+    l.program = program;
     if (spec->user) {
-        int r = find_user(spec->user, &l, err);
+        r = find_user(spec->user, &l, err);
         if (r < 0)
             return err_wrap(err, "starting %s", spec->argv[0]);
     }
@@ -242,7 +254,7 @@ int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err)
         if (null_fd < 0)
             return err_set(err, ERR_IO, "cannot open /dev/null: %m");
     }
-    int r = launch(&l, ret_pid, err);
+    r = launch(&l, ret_pid, err);
     if (null_fd >= 0)
         close(null_fd);
     return r;

@@ -21,6 +21,8 @@ typedef struct ChildSpec {
 /* ERR_NOT_FOUND if the program is not there, ERR_IO otherwise; exec's own failure is reported
  * here, not by an exit status. */
 int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err) _must_check_;
+/* Where child_spawn would find argv[0], to be freed. ERR_NOT_FOUND. */
+int child_program(const ChildSpec *spec, char **ret, Err *err) _must_check_;
 /* The user and main group of that name: ERR_IO if there is none. */
 int child_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, Err *err) _must_check_;
 /* Runs it to its end with the given standard input; collects both outputs into *out (NULL: drop).

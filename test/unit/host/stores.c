@@ -236,11 +236,11 @@ static void a_worker_is_drained_before_it_is_ended(void **state)
     until_state(t, "worker.1", SERVICE_HEALTHY);
 
     /* 0 busy but not quiet yet, then quiet with a job at work: it is waited for. */
-    (void)t->driver->stop(t->d, t->now);
+    (void)supervisor_stop(t->d, t->now);
     until_trace(t, "TSTP\n");
     for (int i = 0; i < 100; i++) {
         t->now += TURN_MS;
-        assert_false(t->driver->stop(t->d, t->now));
+        assert_false(supervisor_stop(t->d, t->now));
         (void)poll(NULL, 0, TURN_REAL_MS);
         if (i == 50)
             command(redis, (const char *const[]){"HSET", id, "busy", "1", "quiet", "true", NULL});

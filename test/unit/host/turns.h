@@ -2,7 +2,7 @@
  * processes. The driver's clock is the test's: it runs 20 times as fast as the real one, so that
  * waits of seconds take moments. Every wait has a deadline on the real clock. */
 #pragma once
-#include "host/service.h"
+#include "host/supervisor.h"
 #include "io/file.h"
 
 #include <poll.h>
@@ -15,19 +15,28 @@
 typedef struct Turns {
     char folder[64];
     const ServiceDriver *driver;
-    void *d;
+    Supervisor *d;
     Msec now;
 } Turns;
+
+/* $ATOLL_DRIVER=systemd: on a machine that systemd runs, as root (test/story/boot.py). */
+static const ServiceDriver *tested_driver(void)
+{
+    const char *name = getenv("ATOLL_DRIVER");
+    return streq(name, "systemd") ? &driver_systemd : &driver_child;
+}
 
 static int turns_setup(void **state)
 {
     Turns *t = NEW(Turns);
-    snprintf(t->folder, sizeof t->folder, "/tmp/atoll-host.XXXXXX");
+    t->driver = tested_driver();
+    /* Units have a /tmp of their own. */
+    snprintf(t->folder, sizeof t->folder, "%s/atoll-host.XXXXXX",
+             t->driver->outlives ? "/var/lib" : "/tmp");
     if (!mkdtemp(t->folder) || chmod(t->folder, 0711) < 0)
         return -1;
     _cleanup_free_ char *logs = path_join(t->folder, "log");
-    t->driver = &driver_child;
-    t->d = t->driver->open(t->folder, logs);
+    t->d = supervisor_open(t->driver, t->folder, logs);
     t->now = 1000000;
     *state = t;
     return 0;
@@ -36,15 +45,18 @@ static int turns_setup(void **state)
 static void turn(Turns *t)
 {
     t->now += TURN_MS;
-    t->driver->tick(t->d, t->now);
+    supervisor_tick(t->d, t->now);
     (void)poll(NULL, 0, TURN_REAL_MS);
 }
+
+static void stop_all(Turns *t);
 
 static int turns_teardown(void **state)
 {
     Turns *t = *state;
-    if (t->d)
-        t->driver->close(t->d);
+    if (t->d && t->driver->outlives)
+        stop_all(t);
+    (void)supervisor_close(t->d);
     int r = file_remove_tree(t->folder, NULL);
     free(t);
     return r;
@@ -53,7 +65,7 @@ static int turns_teardown(void **state)
 static ServiceStatus status_of(const Turns *t, const char *name)
 {
     ServiceStatus all[32];
-    size_t n = t->driver->status(t->d, all, ARRAY_LEN(all));
+    size_t n = supervisor_status(t->d, all, ARRAY_LEN(all));
     for (size_t i = 0; i < n; i++)
         if (streq(all[i].name, name))
             return all[i];
@@ -104,14 +116,14 @@ static _unused_ void set_services(Turns *t, Services *s)
 {
     _cleanup_(err_clear) Err err = {0};
     t->now += TURN_MS;
-    if (t->driver->set(t->d, s, t->now, &err) < 0)
+    if (supervisor_set(t->d, s, t->now, &err) < 0)
         fail_msg("%s", err.text);
 }
 
-static _unused_ void stop_all(Turns *t)
+static void stop_all(Turns *t)
 {
     Msec deadline = time_mono() + DEADLINE_MS;
-    while (!t->driver->stop(t->d, t->now)) {
+    while (!supervisor_stop(t->d, t->now)) {
         if (time_mono() > deadline)
             fail_msg("it does not stop");
         t->now += TURN_MS;

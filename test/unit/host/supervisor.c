@@ -1,4 +1,3 @@
-#include "host/service.h"
 #include "io/child.h"
 #include "io/httpd.h"
 
@@ -21,6 +20,7 @@ static Service *add(Services *l, const Turns *t, const char *name, const char *s
     strlist_add(&s.env, "PATH=/usr/bin:/bin");
     strlist_addf(&s.env, "T=%s/trace", t->folder);
     strlist_addf(&s.env, "D=%s", t->folder);
+    service_dir(&s, 0711, xstrdup(t->folder));
     vec_push(l, s);
     return vec_last(l);
 }
@@ -331,9 +331,9 @@ static void a_set_that_makes_no_sense_changes_nothing(void **state)
 
     (void)add(&l, t, "b", FOREVER);
     (void)add(&l, t, "b", FOREVER);
-    assert_int_equal(t->driver->set(t->d, &l, t->now, NULL), -ERR_BUG);
+    assert_int_equal(supervisor_set(t->d, &l, t->now, NULL), -ERR_BUG);
     strlist_add(&add(&l, t, "b", FOREVER)->after, "nobody");
-    assert_int_equal(t->driver->set(t->d, &l, t->now, NULL), -ERR_BUG);
+    assert_int_equal(supervisor_set(t->d, &l, t->now, NULL), -ERR_BUG);
     turn(t);
     assert_int_equal(status_of(t, "a").state, SERVICE_HEALTHY);
 }
@@ -453,8 +453,8 @@ static _noreturn_ void run_and_wait(const Turns *t)
     Services l = {0};
     /* Its shell dies with the driver; what the shell started does not. */
     (void)add(&l, t, "web", "sleep 1000 & echo \"$$ $!\" >$D/new; mv $D/new $D/pids; wait");
-    own.d = driver_child.open(t->folder, logs);
-    if (driver_child.set(own.d, &l, own.now, NULL) < 0)
+    own.d = supervisor_open(t->driver, t->folder, logs);
+    if (supervisor_set(own.d, &l, own.now, NULL) < 0)
         _exit(1);
     for (;;)
         turn(&own);
@@ -488,8 +488,7 @@ static void a_killed_agent_leaves_nothing_for_the_next(void **state)
     _cleanup_free_ char *path = path_join(t->folder, "pids"), *logs = path_join(t->folder, "log");
     _cleanup_free_ char *note = path_join(logs, ".sessions");
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
-    t->driver->close(t->d);
-    t->d = NULL;
+    t->d = supervisor_close(t->d);
 
     pid_t agent = fork();
     if (agent == 0)
@@ -504,7 +503,7 @@ static void a_killed_agent_leaves_nothing_for_the_next(void **state)
     assert_int_equal(waitpid(agent, NULL, 0), agent);
     gone_within_deadline(service);
     assert_true(child_alive(left, 0));
-    t->d = t->driver->open(t->folder, logs);
+    t->d = supervisor_open(t->driver, t->folder, logs);
     gone_within_deadline(left);
 }
 
@@ -555,32 +554,98 @@ static void logs_have_an_end(void **state)
     assert_string_equal(text.p, "after\n");
 }
 
+/* --- the agent's successor --- */
+
+static void begin_anew(Turns *t)
+{
+    _cleanup_free_ char *logs = path_join(t->folder, "log");
+    (void)supervisor_close(t->d);
+    t->d = supervisor_open(t->driver, t->folder, logs);
+}
+
+static void the_next_agent_takes_over_what_runs(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "web", "echo up >>$T; " FOREVER);
+    (void)add_once(&l, t, "prepare", "echo prepare >>$T");
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    until_state(t, "prepare", SERVICE_HEALTHY);
+    _cleanup_(buf_clear) Buf trace = BUF_INIT(BUF_MAX_LINE);
+    pid_t pid = status_of(t, "web").pid;
+    assert_true(pid > 0);
+
+    begin_anew(t);
+    assert_true(child_alive(pid, 0));
+    (void)add(&l, t, "web", "echo up >>$T; " FOREVER);
+    (void)add_once(&l, t, "prepare", "echo prepare >>$T");
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    until_state(t, "prepare", SERVICE_HEALTHY);
+    assert_int_equal(status_of(t, "web").pid, pid);
+    assert_int_equal(status_of(t, "web").restarts, 0);
+    read_trace(t, &trace);
+    assert_int_equal(trace.len, strlen("up\nprepare\n"));
+    assert_true(supervisor_may_leave(t->d));
+}
+
+static void the_next_agent_stops_what_is_another_or_nobodys(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    (void)add(&l, t, "web", "trap 'echo stop >>$T; exit 0' TERM; echo 1 >>$T; " FOREVER);
+    (void)add(&l, t, "gone", FOREVER);
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    until_state(t, "gone", SERVICE_HEALTHY);
+    pid_t gone = status_of(t, "gone").pid;
+
+    begin_anew(t);
+    (void)add(&l, t, "web", "echo 2 >>$T; " FOREVER);
+    set_services(t, &l);
+    until_trace(t, "1\nstop\n2\n");
+    until_state(t, "web", SERVICE_HEALTHY);
+    until_state(t, "gone", SERVICE_STOPPED);
+    assert_false(child_alive(gone, 0));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
+/* The child driver's own ways, what both share, the systemd driver's own ways. */
+static const struct CMUnitTest tests[] = {
+    TEST(the_environment_is_only_what_is_given),
+    TEST(a_killed_agent_leaves_nothing_for_the_next),
+    TEST(logs_have_an_end),
+    TEST(they_start_in_order),
+    TEST(once_is_tried_until_it_succeeds),
+    TEST(once_that_never_succeeds_is_failed_and_tried_on),
+    TEST(once_is_skipped_where_it_was_done),
+    TEST(what_crashes_is_started_again),
+    TEST(nothing_of_a_crashed_service_is_left),
+    TEST(crashes_are_slowed_down),
+    TEST(what_cannot_be_started_says_why),
+    cmocka_unit_test(stop_rules_send_their_signals),
+    TEST(they_stop_in_reverse_order),
+    TEST(a_new_set_changes_only_what_differs),
+    TEST(a_changed_environment_restarts_it_carefully),
+    TEST(a_changed_file_restarts_only_its_service),
+    TEST(a_changed_file_reloads_what_can_reload),
+    TEST(a_set_that_makes_no_sense_changes_nothing),
+    TEST(health_over_http),
+    TEST(health_without_an_answer),
+    TEST(health_over_tcp),
+    TEST(folders_in_the_way_are_refused),
+    TEST(the_next_agent_takes_over_what_runs),
+    TEST(the_next_agent_stops_what_is_another_or_nobodys),
+};
+#define CHILD_ONLY 3
+#define SYSTEMD_ONLY 2
+
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
-    const struct CMUnitTest tests[] = {
-        TEST(they_start_in_order),
-        TEST(once_is_tried_until_it_succeeds),
-        TEST(once_that_never_succeeds_is_failed_and_tried_on),
-        TEST(once_is_skipped_where_it_was_done),
-        TEST(what_crashes_is_started_again),
-        TEST(nothing_of_a_crashed_service_is_left),
-        TEST(crashes_are_slowed_down),
-        TEST(what_cannot_be_started_says_why),
-        cmocka_unit_test(stop_rules_send_their_signals),
-        TEST(they_stop_in_reverse_order),
-        TEST(a_new_set_changes_only_what_differs),
-        TEST(a_changed_environment_restarts_it_carefully),
-        TEST(a_changed_file_restarts_only_its_service),
-        TEST(a_changed_file_reloads_what_can_reload),
-        TEST(a_set_that_makes_no_sense_changes_nothing),
-        TEST(the_environment_is_only_what_is_given),
-        TEST(health_over_http),
-        TEST(health_without_an_answer),
-        TEST(health_over_tcp),
-        TEST(a_killed_agent_leaves_nothing_for_the_next),
-        TEST(folders_in_the_way_are_refused),
-        TEST(logs_have_an_end),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    bool systemd = tested_driver()->outlives;
+
+    return _cmocka_run_group_tests("tests", tests + (systemd ? CHILD_ONLY : 0),
+                                   ARRAY_LEN(tests) - (systemd ? CHILD_ONLY : SYSTEMD_ONLY), NULL,
+                                   NULL);
 }

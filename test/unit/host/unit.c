@@ -1,0 +1,136 @@
+#include "host/unit.h"
+#include "base/util.h"
+
+#include <setjmp.h>
+#include <signal.h>
+
+#include <cmocka.h>
+
+static Service service_of(const char *name)
+{
+    Service s = {.name = xstrdup(name), .cwd = xstrdup("/var/lib/x"), .user = xstrdup("mastodon")};
+
+    strlist_add(&s.argv, "puma");
+    strlist_add(&s.argv, "-C");
+    strlist_add(&s.argv, "a \"b\" 100% $HOME \\");
+    strlist_add(&s.env, "DB_PASS=geheim");
+    service_dir(&s, 0700, xstrdup("/var/lib/x"));
+    return s;
+}
+
+static void render(const Service *s, Buf *ret)
+{
+    buf_truncate(ret, 0);
+    unit_text(s, "/usr/bin/puma", "/run/atoll/web.env", ret);
+}
+
+static bool has_line(const Buf *b, const char *line)
+{
+    _cleanup_free_ char *whole = xasprintf("\n%s\n", line);
+    return strstr(b->p, whole) != NULL;
+}
+
+static void a_service_becomes_a_unit(void **state)
+{
+    Service s = service_of("web");
+    _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+    (void)state;
+
+    s.limits =
+        (ServiceLimits){.memory_percent = 60, .tasks = 100, .files = 1024, .oom_adjust = 200};
+    s.stop_ms = 35500;
+    render(&s, &b);
+    assert_true(has_line(&b, "ExecStart=:\"/usr/bin/puma\" \"-C\" "
+                             "\"a \\\"b\\\" 100%% $HOME \\\\\""));
+    assert_true(has_line(&b, "User=mastodon"));
+    assert_true(has_line(&b, "WorkingDirectory=/var/lib/x"));
+    assert_true(has_line(&b, "EnvironmentFile=/run/atoll/web.env"));
+    assert_true(has_line(&b, "TimeoutStopSec=36s"));
+    assert_true(has_line(&b, "MemoryMax=60%"));
+    assert_true(has_line(&b, "TasksMax=100"));
+    assert_true(has_line(&b, "LimitNOFILE=1024"));
+    assert_true(has_line(&b, "OOMScoreAdjust=200"));
+    assert_true(has_line(&b, "CapabilityBoundingSet="));
+    assert_true(has_line(&b, "Restart=always"));
+    assert_true(has_line(&b, "ReadWritePaths=\"/var/lib/x\""));
+    /* Every user can read a unit. */
+    assert_null(strstr(b.p, "geheim"));
+    service_clear(&s);
+}
+
+static void stop_rules(void **state)
+{
+    static const struct {
+        ServiceStop stop;
+        const char *line, *last;
+    } rows[] = {
+        {STOP_TERM, "KillSignal=15", NULL},
+        {STOP_QUIET_TERM, "KillSignal=15", NULL},
+        {STOP_FAST, "KillSignal=2", "FinalKillSignal=3"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Service s = service_of("web");
+        _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+        s.stop = rows[i].stop;
+        render(&s, &b);
+        assert_true(has_line(&b, rows[i].line));
+        assert_int_equal(rows[i].last != NULL, strstr(b.p, "FinalKillSignal=") != NULL);
+        if (rows[i].last)
+            assert_true(has_line(&b, rows[i].last));
+        service_clear(&s);
+    }
+}
+
+/* What makes a running process another: not how it is stopped, nor who waits for it. */
+static void the_hash_is_of_what_runs(void **state)
+{
+    Service a = service_of("web"), b = service_of("web");
+    _cleanup_(buf_clear) Buf text = BUF_INIT((size_t)64 << 10);
+    char of_a[17], of_b[17], of_text[17];
+    (void)state;
+
+    b.stop_ms = 1000;
+    strlist_add(&b.after, "db");
+    service_hash(&a, of_a);
+    service_hash(&b, of_b);
+    assert_string_equal(of_a, of_b);
+    render(&a, &text);
+    assert_true(unit_hash(buf_as_str(&text), of_text));
+    assert_string_equal(of_text, of_a);
+    assert_false(unit_hash(STR_LIT("[Unit]\n"), of_text));
+
+    buf_str(service_file(&b, 0600, xstrdup("/var/lib/x/config")), "1");
+    service_hash(&b, of_b);
+    assert_string_not_equal(of_a, of_b);
+    strlist_add(&a.env, "MORE=1");
+    service_hash(&a, of_b);
+    assert_string_not_equal(of_a, of_b);
+    service_clear(&a);
+    service_clear(&b);
+}
+
+static void the_environment_is_quoted(void **state)
+{
+    Service s = {.name = xstrdup("x")};
+    _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
+    (void)state;
+
+    strlist_add(&s.env, "A=1");
+    strlist_add(&s.env, "B=a \"b\" $c \\ =");
+    strlist_add(&s.env, "C=");
+    unit_env(&s, &b);
+    assert_string_equal(b.p, "A=\"1\"\nB=\"a \\\"b\\\" \\$c \\\\ =\"\nC=\"\"\n");
+    service_clear(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_service_becomes_a_unit),
+        cmocka_unit_test(stop_rules),
+        cmocka_unit_test(the_hash_is_of_what_runs),
+        cmocka_unit_test(the_environment_is_quoted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
