@@ -131,6 +131,8 @@ static int run(int argc, char **argv, Err *err)
     free(operands);
     for (int i = 0; i < CLOUD_ROLES; i++)
         c.owned[i] = cloud_free(c.owned[i]);
+    (void)vault_free(c.vault);
+    cmd_keys_clear(&c.keys);
     c.http = http_free(c.http);
     island_clear(&c.island);
     free(c.cache_dir);

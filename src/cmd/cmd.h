@@ -10,6 +10,7 @@
 #pragma once
 #include "base/table.h"
 #include "cloud/kinds.h"
+#include "host/release.h"
 #include "island/island.h"
 #include "island/want.h"
 #include "plan/apply.h"
@@ -50,8 +51,14 @@ typedef struct Verb {
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
-    verb_status, verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version,
-    verb_reference;
+    verb_deploy, verb_rollback, verb_status, verb_media_check, verb_key_check, verb_unlock,
+    verb_host, verb_version, verb_reference;
+
+/* The island's keys. */
+typedef struct CmdKeys {
+    KeyPair own;
+    StrList recipients;
+} CmdKeys;
 
 struct Cmd {
     const Verb *verb;
@@ -62,6 +69,9 @@ struct Cmd {
     Cloud *owned[CLOUD_ROLES];
     Clouds clouds;
     char *cache_dir;
+    CmdKeys keys; /* once a step needed them */
+    bool has_keys;
+    Vault *vault; /* the same */
     const volatile sig_atomic_t *stop;
     size_t calls; /* HTTP requests so far, retries and pages included */
     Msec started; /* time_mono */
@@ -75,11 +85,7 @@ Cloud *cmd_cloud_of(Cmd *c, CloudConfig *config);
 /* Loads the island file and configures its clouds, as `needs` says (main does it for the verb's).
  */
 int cmd_prepare(Cmd *c, unsigned needs, Err *err) _must_check_;
-/* The island's keys: asks for the passphrase. */
-typedef struct CmdKeys {
-    KeyPair own;
-    StrList recipients;
-} CmdKeys;
+/* Asks for the passphrase. */
 int cmd_keys(Cmd *c, CmdKeys *ret, Err *err) _must_check_;
 void cmd_keys_clear(CmdKeys *k);
 DEFINE_CLEAR(CmdKeys, cmd_keys_clear)
@@ -161,9 +167,24 @@ DEFINE_CLEAR(CmdSaved, cmd_saved_clear)
 
 void cmd_plan_clear(CmdPlan *p);
 DEFINE_CLEAR(CmdPlan, cmd_plan_clear)
-/* Performs it with live progress; `vault`, `package`: as the verb has them. */
-int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, bool no_wait,
-                Err *err) _must_check_;
+/* The same without a word. */
+int cmd_plan_quiet(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err) _must_check_;
+/* As in ApplyContext (plan/apply.h). */
+typedef struct CmdPerform {
+    const char *package;
+    Msec lease_wait_ms, timeout_ms;
+    int64_t release;
+    bool no_wait;
+} CmdPerform;
+/* Performs it with live progress. */
+int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err) _must_check_;
+/* "jo@laptop": this person, for others' eyes. */
+void cmd_holder(char ret[static 320]);
+
+/* The island's release (host/release.h) as a world shows it; without a record, the file's. */
+void cmd_release_read(const Cmd *c, const World *w, ReleaseRecord *ret);
+/* Writes the record; ERR_CHANGED if another run has written one of its number. */
+int cmd_release_put(Cmd *c, const ReleaseRecord *r, Err *err) _must_check_;
 /* Help for one verb, and the man page (mdoc) and island reference, from the tables. */
 void cmd_help(const Verb *v, int width, Buf *out);
 void cmd_man(Buf *out);

@@ -48,10 +48,9 @@ void cmd_ask_goal(const CmdAsk *ask, GoalAsk *ret)
     add_all(&ret->release, &ask->release);
 }
 
-int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
+int cmd_plan_quiet(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
 {
     Msec now = time_now();
-    cmd_say(c, "%s on %s\n", c->island.name, c->island.cloud);
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
         return r;
@@ -63,8 +62,16 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
         if (r == 0)
             r = make_plan(c, ask, now, ret, err);
     }
+    return r;
+}
+
+int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
+{
+    cmd_say(c, "%s on %s\n", c->island.name, c->island.cloud);
+    int r = cmd_plan_quiet(c, ask, ret, err);
     if (r < 0)
         return r;
+    Msec now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
     /* Asked first, so that the plan's cost is whole; said last, below what it is about. */
     _cleanup_(err_clear) Err quota = {0};
     int fits = cmd_plan_quota(c, ret, &quota);
@@ -75,23 +82,16 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     return r < 0 || fits == 0 ? r : err_move(err, &quota);
 }
 
-/* The vault of one run: opened when the first step needs it, with keys that were asked for before.
- */
-typedef struct LazyVault {
-    Cmd *c;
-    CmdKeys keys;
-    Vault *vault;
-} LazyVault;
-
+/* Opened when the first step needs it, with keys that were asked for before. */
 static int need_vault(void *user, const Vault **ret, Err *err)
 {
-    LazyVault *lazy = user;
-    if (!lazy->vault) {
-        int r = cmd_vault(lazy->c, &lazy->keys, true, &lazy->vault, err);
+    Cmd *c = user;
+    if (!c->vault) {
+        int r = cmd_vault(c, &c->keys, true, &c->vault, err);
         if (r < 0)
             return r;
     }
-    *ret = lazy->vault;
+    *ret = c->vault;
     return 0;
 }
 
@@ -108,9 +108,17 @@ static bool needs_keys(const CmdPlan *p)
     return false;
 }
 
-int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, bool no_wait, Err *err)
+void cmd_holder(char ret[static 320])
 {
-    LazyVault lazy = {.c = c};
+    char machine[256] = "";
+    const char *who = getenv("USER");
+
+    (void)gethostname(machine, sizeof machine - 1); /* only words for another operator */
+    snprintf(ret, 320, "%s@%s", who ? who : "root", machine);
+}
+
+int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
+{
     int clock = p->steps.len ? cmd_check_clock(c, err) : 0;
     if (clock < 0)
         return clock;
@@ -119,34 +127,31 @@ int cmd_perform(Cmd *c, CmdPlan *p, const char *package, Msec lease_wait_ms, boo
         if (r < 0)
             return r;
     }
-    if (needs_keys(p)) {
-        int r = cmd_keys(c, &lazy.keys, err);
-        if (r < 0) {
-            cmd_keys_clear(&lazy.keys);
+    if (needs_keys(p) && !c->has_keys) {
+        int r = cmd_keys(c, &c->keys, err);
+        if (r < 0)
             return r;
-        }
+        c->has_keys = true;
     }
-    char holder[320], machine[256] = "";
-    (void)gethostname(machine, sizeof machine - 1); /* only words for another operator */
-    const char *who = getenv("USER");
-    snprintf(holder, sizeof holder, "%s@%s", who ? who : "root", machine);
+    char holder[320];
+    cmd_holder(holder);
     Progress *progress =
         progress_new(isatty(STDERR_FILENO), c->common.json, c->common.quiet, c->common.color);
     ApplyContext context = {.clouds = &c->clouds,
                             .island = &c->island,
                             .need_vault = need_vault,
-                            .need_vault_user = &lazy,
-                            .package = package,
+                            .need_vault_user = c,
+                            .package = how->package,
                             .cache_dir = c->cache_dir,
                             .holder = holder,
-                            .lease_wait_ms = lease_wait_ms,
-                            .no_wait = no_wait,
+                            .lease_wait_ms = how->lease_wait_ms,
+                            .timeout_ms = how->timeout_ms,
+                            .release = how->release,
+                            .no_wait = how->no_wait,
                             .stop = c->stop,
                             .event = progress_event,
                             .user = progress};
     int r = apply_run(&context, &p->goal, &p->steps, &p->world, err);
     progress_free(progress);
-    vault_free(lazy.vault);
-    cmd_keys_clear(&lazy.keys);
     return r;
 }

@@ -81,6 +81,19 @@ static int read_saved(const Cmd *c, const char *path, CmdSaved *ret, Err *err)
     return cmd_saved_read(c, path, ret, err);
 }
 
+/* From the first whole apply on, the cloud says which release runs, and only a deploy changes it.
+ */
+static int write_first_release(Cmd *c, const CmdPlan *p, Err *err)
+{
+    _cleanup_(release_clear) ReleaseRecord r = {0};
+
+    cmd_release_read(c, &p->world, &r);
+    if (r.number > 0 || p->goal.only.len)
+        return 0;
+    r.number = 1;
+    return cmd_release_put(c, &r, err);
+}
+
 static int run(Cmd *c, char **operands, Err *err)
 {
     const Options *o = c->options;
@@ -104,7 +117,12 @@ static int run(Cmd *c, char **operands, Err *err)
         if (r < 0)
             return r;
     }
-    r = cmd_perform(c, &plan, package, o->lease_wait_ms, o->no_wait, err);
+    r = cmd_perform(
+        c, &plan,
+        &(CmdPerform){.package = package, .lease_wait_ms = o->lease_wait_ms, .no_wait = o->no_wait},
+        err);
+    if (r == 0 && !o->no_wait)
+        r = write_first_release(c, &plan, err);
     if (r < 0)
         return r;
     if (plan.steps.len == 0)

@@ -58,7 +58,7 @@ static int run(Cmd *c, char **operands, Err *err)
     if (r == 0 && plan.steps.len > 0)
         r = confirm(c, o, err);
     if (r == 0)
-        r = cmd_perform(c, &plan, NULL, o->lease_wait_ms, false, err);
+        r = cmd_perform(c, &plan, &(CmdPerform){.lease_wait_ms = o->lease_wait_ms}, err);
     if (r < 0)
         return r;
     size_t kept = 0;

@@ -4,6 +4,7 @@
 #include "host/boot.h"
 #include "host/bundle.h"
 #include "host/mailbox.h"
+#include "host/release_store.h"
 #include "host/role_services.h"
 #include "host/volume.h"
 #include "io/child.h"
@@ -31,11 +32,13 @@ typedef struct Agent {
     HostPaths paths;
     Mailbox *mail;
     Supervisor *services;
+    ReleaseStore *releases;
     /* The bundle that is run; number 0: none yet. */
     int64_t number;
-    json_t *spec;
+    json_t *spec, *urls;
     Vault *secrets;
-    bool installed; /* the driver has it */
+    bool installed;      /* the driver has it */
+    bool install_failed; /* for a reason that time alone does not mend */
     Msec install_at, since;
     char *install_why;
     /* Reports. */
@@ -49,7 +52,7 @@ static const char *own_word(const Agent *a, const ServiceStatus *s, size_t n, Ms
     const char *word = "healthy";
 
     if (!a->installed)
-        return now - a->since >= INSTALL_LIMIT ? "failed" : "starting";
+        return now - a->since >= INSTALL_LIMIT || a->install_failed ? "failed" : "starting";
     for (size_t i = 0; i < n; i++) {
         if (s[i].state == SERVICE_FAILED)
             return "failed";
@@ -153,6 +156,9 @@ static int install(Agent *a, Msec now, Err *err)
     int r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
     if (r < 0)
         return r;
+    r = release_store_ready(a->releases, a->spec, a->urls, now, err);
+    if (r < 0)
+        return r;
     let_pass(a, a->paths.root);
     let_pass(a, data);
     paths.address = json_str_or(a->spec, "address", "");
@@ -171,8 +177,10 @@ static void try_install(Agent *a, Msec now)
         return;
     if (install(a, now, &err) == 0) {
         a->installed = true;
+        a->install_failed = false;
         return;
     }
+    a->install_failed = err.kind != ERR_TEMPORARY;
     if (!streq(a->install_why, err.text))
         log_warn("bundle %lld: %s", (long long)a->number, err.text);
     free(a->install_why);
@@ -211,11 +219,13 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
     /* `services` borrows from the secrets. */
     services_clear(&services);
     json_decref(a->spec);
+    json_decref(a->urls);
     (void)vault_free(a->secrets);
     a->spec = json_incref(spec);
+    a->urls = json_incref(json_object_get(body, "urls"));
     a->secrets = TAKE(secrets);
     a->number = json_int(body, "number", 0);
-    a->installed = false;
+    a->installed = a->install_failed = false;
     a->install_at = 0;
     a->since = now;
     free(TAKE(a->install_why));
@@ -330,7 +340,9 @@ static void agent_clear(Agent *a)
     (void)mailbox_close(a->mail, FLUSH_MS);
     (void)supervisor_close(a->services);
     agent_state_clear(&a->state);
+    (void)release_store_close(a->releases);
     json_decref(a->spec);
+    json_decref(a->urls);
     (void)vault_free(a->secrets);
     free(a->install_why);
     free(a->last_body);
@@ -352,6 +364,7 @@ int agent_run(const AgentOptions *o, Err *err)
     if (r < 0)
         return r;
     a.services = supervisor_open(o->driver, o->root, log_dir);
+    a.releases = release_store_open(o->root, a.paths.canary);
     open_kept(&a, &kept, time_mono());
     open_mail(&a, kept);
     json_decref(kept);

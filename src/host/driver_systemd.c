@@ -153,6 +153,12 @@ static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
                           &program, err);
     if (r < 0)
         return r;
+    if (*program != '/') {
+        /* A program of the release itself; units know no relative paths. */
+        char *whole = path_join(s->cwd ? s->cwd : "/", program);
+        free(program);
+        program = whole;
+    }
     unit_text(s, program, env_path, &text);
     if (text.overflow)
         return err_set(err, ERR_CONFIG, "the unit %s would be too large", unit);

@@ -23,8 +23,7 @@ typedef struct MailBox {
 
 static const char *const states[] = {"starting", "healthy", "failed", "refused", NULL};
 
-/* Exactly eight digits, not all zero. */
-static bool read_number(Str s, int64_t *ret)
+bool mail_number(Str s, int64_t *ret)
 {
     char text[NUMBER_DIGITS + 1];
 
@@ -38,14 +37,12 @@ static bool read_number(Str s, int64_t *ret)
     return parse_int(text, 1, NUMBER_MAX, ret);
 }
 
-/* The value of a parameter of a bundle's content type, or nothing. Real Swift writes parameters
- * anew in a listing, without the space. */
-static Str read_param(const char *content_type, const char *name)
+Str mail_param(const char *content_type, const char *kind, const char *name)
 {
     Str rest = str_of(content_type ? content_type : ""), part;
     size_t n = strlen(name);
 
-    if (!str_next(&rest, ';', &part) || !str_eq(part, STR_LIT(MAIL_BUNDLE_TYPE)))
+    if (!str_next(&rest, ';', &part) || !str_eq(part, str_of(kind)))
         return (Str){0};
     while (str_next(&rest, ';', &part)) {
         part = str_trim(part);
@@ -53,6 +50,11 @@ static Str read_param(const char *content_type, const char *name)
             return (Str){part.p + n + 1, part.n - n - 1};
     }
     return (Str){0};
+}
+
+static Str read_param(const char *content_type, const char *name)
+{
+    return mail_param(content_type, MAIL_BUNDLE_TYPE, name);
 }
 
 /* 16 hex digits, or nothing. */
@@ -92,7 +94,7 @@ static void read_in(Str name, const json_t *object, MailBox *box)
 {
     const char *type = json_str(object, "content_type");
     int64_t number;
-    if (!read_number(name, &number))
+    if (!mail_number(name, &number))
         return;
     _cleanup_json_ json_t *keeps = read_keeps_new(type);
     host_kept(box->kept, keeps);
@@ -129,7 +131,7 @@ static void read_out(Str name, const json_t *object, MailBox *box)
     }
     Str number_part, state = name;
     int64_t number;
-    if (!str_next(&state, '-', &number_part) || !read_number(number_part, &number) || !state.p ||
+    if (!str_next(&state, '-', &number_part) || !mail_number(number_part, &number) || !state.p ||
         !is_state(state))
         return;
     const char *stamp = json_str_or(object, "last_modified", "");

@@ -19,15 +19,24 @@
  *
  * The URLs come only inside a bundle, so a bundle is sent again before they end, also when nothing
  * else has changed; after their end a host hears and says nothing, and its server must be replaced.
+ *
+ *   release/<number>                             which release runs (host/release.h)
+ *
  * Numbers have 8 digits and start at 1. Only the mail of a server's present nonce counts.
  */
 #pragma once
+#include "base/buf.h"
 #include "cloud/resource.h"
 
 #define MAIL_BUNDLE_TYPE "application/vnd.atoll.bundle"
 /* A host whose newest report is older is not what the report says any more. */
 #define MAIL_SILENT (5 * MINUTE)
 
+/* Eight digits, not all zero. */
+bool mail_number(Str s, int64_t *ret);
+/* The value of a parameter of a content type of that kind, or nothing. Real Swift writes parameters
+ * anew in a listing, without the space. */
+Str mail_param(const char *content_type, const char *kind, const char *name);
 /* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
  * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool,
  * hello_at: ms or 0, sent: n, sent_at: ms or 0, sent_spec: text or "", sent_until: ms or 0 (not

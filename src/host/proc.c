@@ -274,7 +274,7 @@ void proc_stop(Proc *p, bool go, Msec now)
 void proc_renew(Proc *p)
 {
     p->state = SERVICE_WAITING;
-    p->done = false;
+    p->done = p->given_up = false;
     p->backoff = p->start_at = p->trouble = 0;
     proc_set_why(p, "");
 }
@@ -305,6 +305,10 @@ static void ended(Proc *p, int status, Msec now)
     } else {
         crashed(p, status, now);
         start_later(p, now);
+        if (p->service.no_retry) {
+            p->state = SERVICE_FAILED;
+            p->given_up = true;
+        }
     }
 }
 

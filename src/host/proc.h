@@ -26,6 +26,7 @@ typedef struct Proc {
     pid_t pid;
     bool foreign;        /* runs as another description: to be stopped, then started */
     bool done;           /* `once`: ran to its end */
+    bool given_up;       /* `no_retry`: it failed */
     bool known_well;     /* since its process started */
     Msec started, since; /* since: phase or, for a process, start */
     Msec trouble;        /* began to be started, or to be unwell; 0: well */

@@ -1,29 +1,42 @@
 /* Mastodon's own processes: what prepares the database, Puma, Sidekiq. The canary stands for
  * Mastodon with the same processes and the same environment (data/canary/README.md). */
 #include "host/env.h"
+#include "host/release_store.h"
 #include "host/role.h"
 
 #define APP_START (3 * MINUTE) /* another server may have to prepare the database first */
+#define MIGRATION_LIMIT (24 * HOUR)
 
-static int check_release(const RoleContext *c, Err *err)
+/* How a program of a release is run, by the release's kind. */
+static const struct {
+    const char *kind;
+    const char *prefix[3]; /* NULL-ended */
+} launch_rows[] = {
+    {"canary", {NULL}},
+    {"tree", {"bundle", "exec", NULL}},
+};
+
+static int launch(const RoleContext *c, const json_t *release, Service *s, Err *err)
 {
-    const char *kind = json_str_or(json_object_get(c->spec, "release"), "kind", "");
+    const char *kind = json_str_or(release, "kind", "");
 
-    if (streq(kind, "canary"))
+    for (size_t i = 0; i < ARRAY_LEN(launch_rows); i++) {
+        if (!streq(launch_rows[i].kind, kind))
+            continue;
+        role_argv(s, launch_rows[i].prefix);
+        free(s->cwd);
+        s->cwd = release_folder_new(c->paths->root, release);
         return 0;
-    if (streq(kind, "image") || streq(kind, "tree"))
-        return err_set(err, ERR_CONFIG,
-                       "a release from %s is not built yet in atoll %s; "
-                       "`release: {canary: true}` is",
-                       streq(kind, "image") ? "an image" : "a source tree", ATOLL_VERSION);
-    return err_set(err, ERR_CONFIG, "a release of the kind '%s' is not known to atoll %s", kind,
-                   ATOLL_VERSION);
+    }
+    return err_set(err, ERR_CONFIG, "a release of the kind '%s' is not %s atoll %s", kind,
+                   streq(kind, "image") ? "built yet in" : "known to", ATOLL_VERSION);
 }
 
 /* What all of them share; `s` is the caller's also on failure. */
-static int app_service(const RoleContext *c, const char *role, Service *s, Err *err)
+static int app_service(const RoleContext *c, const json_t *release, const char *role, Service *s,
+                       Err *err)
 {
-    int r = check_release(c, err);
+    int r = launch(c, release, s, err);
     if (r == 0)
         r = env_role(c->spec, c->secrets, role, &s->env, err);
     if (r < 0)
@@ -32,10 +45,13 @@ static int app_service(const RoleContext *c, const char *role, Service *s, Err *
     strlist_addf(&s->env, "HOME=%s", home);
     strlist_addf(&s->env, "TMPDIR=%s", tmp);
     service_dir(s, 0700, TAKE(tmp));
-    free(s->cwd);
-    s->cwd = xstrdup(c->paths->canary);
-    s->start_ms = APP_START;
+    s->start_ms = json_int(c->spec, "gate_s", APP_START / SECOND) * SECOND;
     return 0;
+}
+
+static const json_t *own_release(const RoleContext *c)
+{
+    return json_object_get(c->spec, "release");
 }
 
 static bool has_service(const Services *s, const char *name)
@@ -46,18 +62,54 @@ static bool has_service(const Services *s, const char *name)
     return false;
 }
 
+/* What "prepare" in a spec means (host/release.h). Migrations that a deploy asks for are tried
+ * once: whether they are tried again is for a person to say. */
+static const struct {
+    const char *word, *task;
+    bool skip_post, once_only;
+} prepare_rows[] = {
+    {"install", "db:prepare", false, false},
+    {"pre", "db:migrate", true, true},
+    {"post", "db:migrate", false, true},
+};
+
+static int add_task(const json_t *prepare, Service *s, Err *err)
+{
+    const char *word = json_str_or(prepare, "do", "");
+
+    for (size_t i = 0; i < ARRAY_LEN(prepare_rows); i++) {
+        if (!streq(word, prepare_rows[i].word))
+            continue;
+        role_argv(s, (const char *const[]){"bin/rails", prepare_rows[i].task, NULL});
+        if (prepare_rows[i].skip_post)
+            strlist_add(&s->env, "SKIP_POST_DEPLOYMENT_MIGRATIONS=true");
+        s->no_retry = prepare_rows[i].once_only;
+        if (s->no_retry) {
+            /* Another attempt is another environment: it is run again. */
+            strlist_addf(&s->env, "ATOLL_ATTEMPT=%lld", (long long)json_int(prepare, "attempt", 1));
+            s->start_ms = MIGRATION_LIMIT;
+        }
+        return 0;
+    }
+    return err_set(err, ERR_CONFIG, "what to prepare, '%s', is not known to atoll %s", word,
+                   ATOLL_VERSION);
+}
+
 /* Asked once for web and once for worker: whichever a preparing server has. */
 int role_prepare(const RoleContext *c, Services *ret, Err *err)
 {
-    if (!json_bool(c->spec, "prepare", false) || has_service(ret, "prepare"))
+    const json_t *prepare = json_object_get(c->spec, "prepare");
+
+    if (!json_is_object(prepare) || has_service(ret, "prepare"))
         return 0;
     Service s = role_service(c, ROLE_WEB, "prepare");
-    int r = app_service(c, "prepare", &s, err);
+    int r = app_service(c, json_object_get(prepare, "release"), "prepare", &s, err);
+    if (r == 0)
+        r = add_task(prepare, &s, err);
     if (r < 0) {
         service_clear(&s);
         return r;
     }
-    role_argv(&s, (const char *const[]){"ruby", "bin/prepare", NULL});
     role_after(ret, &s, (const char *const[]){"postgres", "redis", NULL});
     s.once = true;
     s.health = HEALTH_ONCE;
@@ -66,16 +118,25 @@ int role_prepare(const RoleContext *c, Services *ret, Err *err)
     return 0;
 }
 
+/* A database is made before it is used. The migrations of a deploy are done beside what runs. */
+static void after_stores(const RoleContext *c, const Services *so_far, Service *s)
+{
+    bool install = streq(json_str(json_object_get(c->spec, "prepare"), "do"), "install");
+
+    role_after(so_far, s,
+               (const char *const[]){"postgres", "redis", install ? "prepare" : NULL, NULL});
+}
+
 int role_web(const RoleContext *c, Services *ret, Err *err)
 {
     Service s = role_service(c, ROLE_WEB, "web");
-    int r = app_service(c, "web", &s, err);
+    int r = app_service(c, own_release(c), "web", &s, err);
     if (r < 0) {
         service_clear(&s);
         return r;
     }
     role_argv(&s, (const char *const[]){"puma", "-C", "config/puma.rb", NULL});
-    role_after(ret, &s, (const char *const[]){"postgres", "redis", "prepare", NULL});
+    after_stores(c, ret, &s);
     s.health = HEALTH_HTTP;
     s.health_path = xstrdup(role_rows[ROLE_WEB].health);
     s.stop = STOP_TERM;
@@ -130,20 +191,19 @@ static int worker(const RoleContext *c, int64_t number, const Secret *redis_pass
     bool schedules = number == 1 && json_bool(c->spec, "scheduler", false);
     Service s = role_service(c, ROLE_WORKER, name);
 
-    int r = app_service(c, "worker", &s, err);
+    int r = app_service(c, own_release(c), "worker", &s, err);
     if (r < 0) {
         service_clear(&s);
         return r;
     }
-    role_argv(&s,
-              (const char *const[]){"sidekiq", "-r", "./app/worker.rb", "-t", "25", "-c", NULL});
+    role_argv(&s, (const char *const[]){"sidekiq", "-t", "25", "-c", NULL});
     strlist_addf(&s.argv, "%lld",
                  (long long)json_int(json_object_get(c->spec, "threads"), "worker", 5));
     if (add_queues(c, schedules, &s) == 0) {
         service_clear(&s); /* only `scheduler` was asked for, and another process has it */
         return 0;
     }
-    role_after(ret, &s, (const char *const[]){"postgres", "redis", "prepare", NULL});
+    after_stores(c, ret, &s);
     s.health = HEALTH_SIDEKIQ;
     free(s.health_address);
     s.health_address = xstrdup(json_string_value(json_array_get(redis, 0)));

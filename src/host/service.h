@@ -61,6 +61,7 @@ typedef struct Service {
     char *cwd;
     char *user;    /* as root: dropped to; otherwise ignored */
     bool once;     /* runs to its end, again for a new bundle; others wait for it (`after`) */
+    bool no_retry; /* `once`: when it fails it stays failed; what ran to its end is not run again */
     StrList after; /* services that must be healthy first */
     VEC(ServiceDir) dirs;
     VEC(ServiceFile) files;

@@ -1,5 +1,6 @@
 #include "host/spec.h"
 #include "host/mail.h"
+#include "host/release.h"
 #include "io/crypt.h"
 #include "island/roles.h"
 
@@ -132,6 +133,9 @@ json_t *host_spec_new(const Resource *want, const World *w)
     json_object_set_new(spec, "address", json_string(address));
     if (json_bool(spec, "scheduler", false) && !may_schedule(want, w))
         json_object_set_new(spec, "scheduler", json_false());
+    _cleanup_(release_clear) ReleaseRecord release = {0};
+    (void)release_read(w->mail, json_object_get(spec, "release"), &release); /* none: the file's */
+    release_spec(&release, spec);
     if (!resolve_peers(want, spec, w) || !resolve_media(spec, w) || !resolve_volume(spec, w))
         return NULL;
     return TAKE(spec);

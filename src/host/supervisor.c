@@ -42,7 +42,7 @@ static const char *waits_for(const Supervisor *d, const Proc *p)
 
 static void try_start(Supervisor *d, Proc *p, Msec now)
 {
-    if (p->phase != PHASE_IDLE || p->leaving || d->stopping || p->done)
+    if (p->phase != PHASE_IDLE || p->leaving || d->stopping || p->done || p->given_up)
         return;
     const char *other = waits_for(d, p);
     if (other) {
@@ -150,8 +150,12 @@ static int renew(Proc *p, Service *s, Err *err)
     p->leaving = false;
     proc_drop(&p->next);
     if (p->phase == PHASE_IDLE || (up && same && (same_files || s->reload_signal))) {
+        bool settled =
+            s->no_retry && p->phase == PHASE_IDLE && (p->done || p->given_up) && same && same_files;
         proc_drop(&p->service);
         proc_take(&p->service, s);
+        if (settled)
+            return 0;
         /* A question that is out was asked with what the old one said. */
         p->check = health_free(p->check);
         p->check_at = 0;

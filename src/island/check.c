@@ -64,17 +64,15 @@ static int check_release(IslandLoad *l, Err *err)
         (void)fail(l, n, err,
                    kinds ? "release names more than one Mastodon"
                          : "release does not say which Mastodon");
-        return err_hint(err, "give one of {image: ..., version: ...}, {tree: ...}, {canary: true}");
+        return err_hint(err, "give one of {image: ..., version: ...}, {tree: ..., version: ...}, "
+                             "{canary: true}");
     }
-    if (i->release.image && !i->release.version) {
+    if (i->release.kind == RELEASE_CANARY && !i->release.version)
+        i->release.version = xstrdup("1");
+    if (!i->release.version) {
         (void)fail(l, n, err, "release.version is missing");
-        return err_hint(err, "give the image's tag, such as version: v4.7.6");
+        return err_hint(err, "give the image's tag, or the tree's version, such as v4.7.6");
     }
-    if (!i->release.image && i->release.version)
-        return fail(l, yaml_get(n, "version"), err,
-                    "release.version goes with release.image only: take it out");
-    if (i->release.tree && i->release.tree[0] != '/')
-        return fail(l, yaml_get(n, "tree"), err, "release.tree must be an absolute path");
     if (i->release.image)
         i->release.kind = RELEASE_IMAGE;
     else if (i->release.tree)

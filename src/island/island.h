@@ -117,6 +117,8 @@ char *island_first_server(const Island *i, Role role);
 /* The server whose first worker process alone takes Mastodon's scheduler queue: the tier that names
  * it, else the first that takes all queues. To be freed. */
 char *island_scheduler(const Island *i);
+/* 1 to 64 of a-z, A-Z, 0-9, and inside also dots, dashes and underscores. */
+bool island_version_ok(const char *version);
 /* Servers of all tiers. */
 int island_count(const Island *i);
 /* True where the island runs on an embedded cloud: its entry is "pocket" or "pocket-...". */

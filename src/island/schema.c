@@ -53,6 +53,15 @@ static int read_text(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err
     return 0;
 }
 
+bool island_version_ok(const char *s)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+    return *s && strlen(s) <= 64 && strchr(letters, *s) &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") ==
+               strlen(s);
+}
+
 /* Starts with a letter; then letters, digits and (where the row's min allows) inner dashes. */
 static bool name_ok(const char *s, size_t max, bool dash)
 {
@@ -276,6 +285,15 @@ static int read_tier(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err
     return r;
 }
 
+/* It stands in content types, in names of folders and after an image's colon. */
+static int read_version(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !island_version_ok(n->text))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
 static int read_canary(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
     if (n->type != YAML_SCALAR || !streq(n->text, "true"))
@@ -351,14 +369,18 @@ const IslandRow island_rows[] = {
      "The project that servers, networks and volumes are made in.", read_text, AT(cloud)},
     {"image", "an image's name", "debian-12", "as `openstack image list` shows it",
      "What servers start from. Kept by servers that are there.", read_text, AT(image)},
-    {"release", "a map", NULL, "one of {image, version}, {tree}, {canary: true}",
+    {"release", "a map", NULL, "one of {image, version}, {tree, version}, {canary: true}",
      "Which Mastodon runs.", read_section},
     {"release.image", "an image's address", "", "as for podman pull, without a tag",
      "A container image.", read_text, AT(release.image)},
-    {"release.version", "a version", "", "the image's tag, such as v4.7.6",
-     "The tag of the container image.", read_text, AT(release.version)},
-    {"release.tree", "a folder", "", "an absolute path on the servers",
-     "A source tree that is on the servers' image already.", read_text, AT(release.tree)},
+    {"release.version", "a version", "", "such as v4.7.6: letters, digits, dots, dashes",
+     "The image's tag, or the tree's version. Of an island that is there `atoll deploy` changes "
+     "it.",
+     read_version, AT(release.version)},
+    {"release.tree", "a file", "",
+     "a .tar.gz of a source tree with its gems and assets, beside this file",
+     "A source tree, packed. `atoll` uploads it, and servers run it with its own bundle.",
+     read_text, AT(release.tree)},
     {"release.canary", "true", "", "true", "The small stand-in that comes with atoll, for a trial.",
      read_canary},
     {"network", "a map", "{}", "external, cidr, dns, router, name, subnet",

@@ -169,15 +169,13 @@ static json_t *peers_new(const Island *i, const Tier *t)
     return o;
 }
 
-static json_t *release_new(const Island *i)
+json_t *island_release_new(const Island *i)
 {
     static const char *const words[] = {
         [RELEASE_IMAGE] = "image", [RELEASE_TREE] = "tree", [RELEASE_CANARY] = "canary"};
 
-    return json_make_new("{s:s, s:s, s:s, s:s}", "kind", words[i->release.kind], "image",
-                         i->release.image ? i->release.image : "", "version",
-                         i->release.version ? i->release.version : "", "tree",
-                         i->release.tree ? i->release.tree : "");
+    return json_make_new("{s:s, s:s, s:s}", "kind", words[i->release.kind], "version",
+                         i->release.version, "ref", i->release.image ? i->release.image : "");
 }
 
 static json_t *listen_new(const Island *i, const Tier *t)
@@ -225,7 +223,7 @@ static json_t *host_new(const Island *i, const Tier *t, const char *key)
                           "island", i->name, "domain", i->domain, "server", key, "roles", roles,
                           "processes", counts_new(t, t->processes), "threads",
                           counts_new(t, t->threads), "queues", list_new(&t->queues), "release",
-                          release_new(i), "prepare", streq(prepare, key), "scheduler",
+                          island_release_new(i), "prepare", streq(prepare, key), "scheduler",
                           streq(plan, key), "listen", listen_new(i, t), "peers", peers_new(i, t),
                           "volume", t->volume_gb ? json_string(key) : json_null(), "ssh_keys",
                           list_new(&i->ssh_keys));

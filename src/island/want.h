@@ -11,9 +11,10 @@
  *
  * A wanted HOST's attrs are all that its bundle holds that is no secret, with other resources named
  * by key: {"island", "domain", "server", "roles": [..], "processes": {role: n}, "threads":
- * {role: n}, "queues": [..], "release": {"kind", "image", "version", "tree"}, "prepare": true on
- * the one host that prepares the database, "scheduler": true on the one host whose first worker
- * process takes the scheduler queue, "listen": {"http", "https", "certificate", "key"}, "peers":
+ * {role: n}, "queues": [..], "release": {"kind": "image", "tree" or "canary",
+ * "version", "ref": the image's address or ""}, "prepare": true on the one host that prepares the
+ * database, "scheduler": true on the one host whose first worker process takes the scheduler queue,
+ * "listen": {"http", "https", "certificate", "key"}, "peers":
  * {"postgres": [port keys], "redis": [..], "web": [..], "stream": [..]} (those its roles connect
  * to), "media": {"container", "user": "media", "url"} where web or worker runs, "volume": "db.0" or
  * null, "volume_gb" where there is one (a host grows its file system when told so), "env": {name:
@@ -28,6 +29,8 @@
  * cloud does not have: then the want holds the name, and island_preflight says so. Appends to *ret
  * (wanted Resources). */
 void island_want(const Island *i, const json_t *facts, ResourceVec *ret);
+/* {"kind", "version", "ref"} of the file. */
+json_t *island_release_new(const Island *i);
 /* What the cloud lacks: flavor, image, volume type, external network. ERR_PREFLIGHT with the island
  * file's place, the nearest right spelling and what there is. */
 int island_preflight(const Island *i, const json_t *facts, Err *err) _must_check_;

@@ -39,6 +39,8 @@ typedef struct ApplyContext {
     const char *holder; /* who holds the lease: "jo@laptop" */
     Msec lease_wait_ms; /* how long to wait for another holder; 0: not at all */
     Msec timeout_ms;    /* for one wait; 0: 10 min */
+    int64_t release; /* the record that is known to be there (host/release.h): a listing without it
+                        is old */
     bool no_wait; /* leave when only hosts are waited for: they come up by themselves, and another
                      run sends them their settings */
     const volatile sig_atomic_t *stop;

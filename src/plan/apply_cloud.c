@@ -1,11 +1,13 @@
 /* The loop's outside: an OpenStack cloud, a vault, a lease. */
 #include "host/boot.h"
+#include "host/release.h"
 #include "host/spec.h"
 #include "island/want.h"
 #include "plan/apply_driver.h"
 #include "plan/kind.h"
 #include "plan/lease.h"
 
+#define RELEASE_LOOKS 15 /* one a second; listings of a busy Swift may be old */
 #define USER_DATA_MAX ((size_t)64 << 10)
 #define REPORT_MAX ((size_t)64 << 10)
 /* Of a pause, so that Ctrl-C is noticed although it came just before the sleep. */
@@ -266,11 +268,29 @@ static int drive_perform(void *user, const Goal *g, const World *w, Doing *doing
     return r;
 }
 
+static void drive_pause(void *user, Msec ms)
+{
+    Driver *d = user;
+    Msec end = time_mono() + ms;
+
+    for (Msec left = ms; left > 0 && !(d->c->stop && *d->c->stop); left = end - time_mono())
+        time_sleep(MIN(left, SLICE));
+}
+
 static int drive_look(void *user, unsigned mask, World *w, Err *err)
 {
     Driver *d = user;
+    int r = 0;
 
-    return apply_look_kinds(d->c->clouds, d->c->island, mask, w, err);
+    for (int i = 0; r == 0 && i < RELEASE_LOOKS; i++) {
+        r = apply_look_kinds(d->c->clouds, d->c->island, mask, w, err);
+        if (release_newest(w->mail) >= d->c->release)
+            return r;
+        drive_pause(d, SECOND);
+    }
+    return r < 0 ? r
+                 : err_set(err, ERR_TEMPORARY,
+                           "the cloud does not show yet what was written about the release");
 }
 
 static Msec drive_now(void *user)
@@ -311,15 +331,6 @@ static Msec drive_mono(void *user)
 {
     (void)user;
     return time_mono();
-}
-
-static void drive_pause(void *user, Msec ms)
-{
-    Driver *d = user;
-    Msec end = time_mono() + ms;
-
-    for (Msec left = ms; left > 0 && !(d->c->stop && *d->c->stop); left = end - time_mono())
-        time_sleep(MIN(left, SLICE));
 }
 
 /* What the host says of those services that are not well. */

@@ -50,11 +50,13 @@ static json_t *spec_new(const char *roles)
     while (str_next(&rest, ' ', &part))
         json_array_append_new(list, json_stringn(part.p, part.n));
     return json_make_new(
-        "{s:s,s:s,s:s,s:s,s:o,s:{s:i,s:i},s:{s:i,s:i},s:[],s:{s:s},s:b,s:b,s:{s:i,s:i,s:s},"
+        "{s:s,s:s,s:s,s:s,s:o,s:{s:i,s:i},s:{s:i,s:i},s:[],s:{s:s,s:s},s:{s:s,s:{s:s,s:s}},"
+        "s:b,s:{s:i,s:i,s:s},"
         "s:{s:[s],s:[s],s:[s,s]},s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s},s:{},s:{}}",
         "island", "reef", "domain", "reef.example", "server", "all.0", "address", "127.77.0.10",
         "roles", list, "processes", "web", 2, "worker", 2, "threads", "web", 5, "worker", 10,
-        "queues", "release", "kind", "canary", "prepare", 1, "scheduler", 1, "listen", "http", 8080,
+        "queues", "release", "kind", "canary", "version", "1", "prepare", "do", "install",
+        "release", "kind", "canary", "version", "1", "scheduler", 1, "listen", "http", 8080,
         "https", 0, "certificate", "", "peers", "postgres", "127.77.0.11", "redis", "127.77.0.12",
         "web", "127.77.0.10", "127.77.0.13", "media", "auth_url", "http://127.0.0.1:1/v3",
         "username", "reef-media", "user_domain", "Default", "project_id", "p", "region", "pocket-1",
@@ -254,7 +256,7 @@ static void only_one_process_schedules(void **state)
         assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
         join(&find(&l, "worker.1")->argv, " ", &argv);
         assert_true(ends_with(argv.p, rows[i].first));
-        assert_true(starts_with(argv.p, "sidekiq -r ./app/worker.rb -t 25 -c 10 -q "));
+        assert_true(starts_with(argv.p, "sidekiq -t 25 -c 10 -q "));
         assert_int_equal(l.len, rows[i].second ? 3 : 2);
         if (rows[i].second) {
             join(&find(&l, "worker.2")->argv, " ", &argv);
@@ -269,7 +271,8 @@ static void only_the_preparing_server_waits_for_prepare(void **state)
     for (int prepare = 0; prepare < 2; prepare++) {
         _cleanup_json_ json_t *spec = spec_new("web worker postgres");
         _cleanup_(services_clear) Services l = {0};
-        json_object_set_new(spec, "prepare", json_boolean(prepare));
+        if (!prepare)
+            json_object_del(spec, "prepare");
         assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
         assert_int_equal(strlist_has(&find(&l, "web")->after, "prepare"), prepare);
         assert_int_equal(strlist_has(&find(&l, "worker.1")->after, "prepare"), prepare);
@@ -278,6 +281,52 @@ static void only_the_preparing_server_waits_for_prepare(void **state)
         if (prepare)
             assert_true(strlist_has(&find(&l, "prepare")->after, "postgres"));
     }
+}
+
+/* What the host that prepares does in a deploy, beside what runs. */
+static void migrations_of_a_deploy(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        const char *what, *argv;
+        bool skip_post, no_retry;
+    } rows[] = {
+        {"install", "bin/rails db:prepare", false, false},
+        {"pre", "bin/rails db:migrate", true, true},
+        {"post", "bin/rails db:migrate", false, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_new("web");
+        _cleanup_(services_clear) Services l = {0};
+        _cleanup_(buf_clear) Buf argv = BUF_INIT(BUF_MAX_LINE);
+        json_t *prepare = json_object_get(spec, "prepare");
+        json_object_set_new(prepare, "do", json_string(rows[i].what));
+        json_object_set_new(json_object_get(prepare, "release"), "version", json_string("2"));
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+        const Service *s = find(&l, "prepare");
+        join(&s->argv, " ", &argv);
+        assert_string_equal(argv.p, rows[i].argv);
+        assert_string_equal(s->cwd, "/r/opt/atoll/releases/canary-2");
+        assert_string_equal(find(&l, "web")->cwd, "/r/opt/atoll/releases/canary-1");
+        assert_int_equal(strlist_has(&s->env, "SKIP_POST_DEPLOYMENT_MIGRATIONS=true"),
+                         rows[i].skip_post);
+        assert_int_equal(s->no_retry, rows[i].no_retry);
+        assert_int_equal(strlist_has(&find(&l, "web")->after, "prepare"), !rows[i].no_retry);
+    }
+}
+
+static void a_tree_runs_with_its_own_bundle(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("web");
+    _cleanup_(services_clear) Services l = {0};
+    _cleanup_(buf_clear) Buf argv = BUF_INIT(BUF_MAX_LINE);
+    json_object_set_new(spec, "release",
+                        json_make_new("{s:s,s:s}", "kind", "tree", "version", "v4.7.6"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    join(&find(&l, "web")->argv, " ", &argv);
+    assert_string_equal(argv.p, "bundle exec puma -C config/puma.rb");
+    assert_string_equal(find(&l, "web")->cwd, "/r/opt/atoll/releases/tree-v4.7.6");
 }
 
 static void a_worker_is_stopped_carefully(void **state)
@@ -293,7 +342,7 @@ static void a_worker_is_stopped_carefully(void **state)
     assert_string_equal(s->health_address, "127.77.0.12");
     assert_int_equal(s->health_port, 6379);
     assert_true(s->stop_ms > 25 * SECOND);
-    assert_string_equal(s->cwd, "/r/usr/share/atoll/canary");
+    assert_string_equal(s->cwd, "/r/opt/atoll/releases/canary-1");
 }
 
 static void what_is_not_built_is_refused_in_words(void **state)
@@ -306,9 +355,8 @@ static void what_is_not_built_is_refused_in_words(void **state)
         {"search", NULL, NULL, "search is not built yet"},
         {"web nonsense", NULL, NULL, "nonsense is not known"},
         {"", NULL, NULL, "is not known"},
-        {"web", "release", "image", "an image is not built yet"},
-        {"worker", "release", "tree", "a source tree is not built yet"},
-        {"web", "release", "x", "kind 'x' is not known"},
+        {"web", "release", "image", "kind 'image' is not built yet"},
+        {"worker", "release", "x", "kind 'x' is not known"},
         {"edge", "listen", "/etc/tls.pem", "TLS at the edge is not built yet"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -382,6 +430,8 @@ int main(void)
         TEST(the_edge_sends_to_every_web_server),
         TEST(only_one_process_schedules),
         TEST(only_the_preparing_server_waits_for_prepare),
+        TEST(migrations_of_a_deploy),
+        TEST(a_tree_runs_with_its_own_bundle),
         TEST(a_worker_is_stopped_carefully),
         TEST(what_is_not_built_is_refused_in_words),
         TEST(a_real_server_has_the_users_of_its_roles),

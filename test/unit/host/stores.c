@@ -342,19 +342,22 @@ static void an_island_on_one_server(void **state)
         host_paths_clear(&p);
         skip();
     }
-    free((char *)(uintptr_t)p.canary);
-    p.canary = xstrdup(canary);
+    _cleanup_free_ char *releases = path_join(t->folder, "opt/atoll/releases");
+    _cleanup_free_ char *release = path_join(releases, "canary-1");
+    assert_int_equal(file_mkdirs(releases, 0755, NULL), 0);
+    assert_int_equal(symlink(canary, release), 0);
     vault_generate(v);
     _cleanup_json_ json_t *spec = json_make_new(
-        "{s:s,s:s,s:s,s:[s,s,s,s,s],s:{s:i,s:i},s:{s:i,s:i},s:[],s:{s:s},s:b,s:b,s:{s:i},"
+        "{s:s,s:s,s:s,s:[s,s,s,s,s],s:{s:i,s:i},s:{s:i,s:i},s:[],s:{s:s,s:s},"
+        "s:{s:s,s:{s:s,s:s}},s:b,s:{s:i},"
         "s:{s:[s],s:[s],s:[s]},s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s}}",
         "island", "reef", "domain", "reef.example", "address", address, "roles", "edge", "web",
         "worker", "redis", "postgres", "processes", "web", 1, "worker", 2, "threads", "web", 2,
-        "worker", 2, "queues", "release", "kind", "canary", "prepare", 1, "scheduler", 1, "listen",
-        "http", 8099, "peers", "postgres", address, "redis", address, "web", address, "media",
-        "auth_url", "http://127.0.0.1:1/v3", "username", "u", "user_domain", "Default",
-        "project_id", "p", "region", "r", "container", "c", "object_url",
-        "http://127.0.0.1:1/v1/AUTH_p/c");
+        "worker", 2, "queues", "release", "kind", "canary", "version", "1", "prepare", "do",
+        "install", "release", "kind", "canary", "version", "1", "scheduler", 1, "listen", "http",
+        8099, "peers", "postgres", address, "redis", address, "web", address, "media", "auth_url",
+        "http://127.0.0.1:1/v3", "username", "u", "user_domain", "Default", "project_id", "p",
+        "region", "r", "container", "c", "object_url", "http://127.0.0.1:1/v1/AUTH_p/c");
     _cleanup_(err_clear) Err err = {0};
     Services l = {0};
     if (role_services(spec, v, &p, &l, &err) < 0)

@@ -209,17 +209,17 @@ static const struct {
      "postgres, and keep the copy elsewhere"},
     /* Release. */
     {"{canary: true}", "{}", "reef.yaml:4:1: release does not say which Mastodon",
-     "give one of {image: ..., version: ...}, {tree: ...}, {canary: true}"},
+     "give one of {image: ..., version: ...}, {tree: ..., version: ...}, {canary: true}"},
     {"{canary: true}", "{canary: true, tree: /srv/m}",
      "reef.yaml:4:1: release names more than one Mastodon", NULL},
     {"{canary: true}", "{canary: false}",
      "reef.yaml:4:19: release.canary is \"false\"; it must be true", "allowed: true"},
     {"{canary: true}", "{image: a/b}", "reef.yaml:4:1: release.version is missing",
-     "give the image's tag, such as version: v4.7.6"},
-    {"{canary: true}", "{tree: srv}", "reef.yaml:4:11: release.tree must be an absolute path",
-     NULL},
-    {"{canary: true}", "{tree: /srv, version: v1}",
-     "reef.yaml:4:23: release.version goes with release.image only: take it out", NULL},
+     "give the image's tag, or the tree's version, such as v4.7.6"},
+    {"{canary: true}", "{tree: srv.tar.gz}", "reef.yaml:4:1: release.version is missing", NULL},
+    {"{canary: true}", "{tree: srv.tar.gz, version: 4.7/6}",
+     "reef.yaml:4:38: release.version is \"4.7/6\"; it must be a version",
+     "allowed: such as v4.7.6: letters, digits, dots, dashes"},
     /* Roles and tiers. */
     {"[edge, web, worker]", "[edge, web]", "reef.yaml:5:1: no servers carry the role \"worker\"",
      "add it to the roles of a tier; an instance needs edge, web, worker, redis and postgres, and "

@@ -95,7 +95,7 @@ static const char *const golden[] = {
     "\"http\":80,\"https\":0,\"key\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\","
     "\"user\":\"media\"},\"peers\":{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"],\"stream\":[],"
     "\"web\":[\"web.0\"]},\"prepare\":true,\"processes\":{\"web\":1,\"worker\":2},\"queues\":[],"
-    "\"release\":{\"image\":\"\",\"kind\":\"canary\",\"tree\":\"\",\"version\":\"\"},\"roles\":["
+    "\"release\":{\"kind\":\"canary\",\"ref\":\"\",\"version\":\"1\"},\"roles\":["
     "\"edge\",\"web\",\"worker\"],\"scheduler\":true,\"server\":\"web.0\",\"ssh_keys\":[],"
     "\"threads\":{\"web\":5,\"worker\":5},\"volume\":null}",
     "port db.0 reef-port-db-0 {\"groups\":[\"db\"],\"network\":\"main\",\"subnet\":\"main\"}",
@@ -106,8 +106,8 @@ static const char *const golden[] = {
     "host db.0 "
     "{\"domain\":\"reef.example\",\"env\":{},\"env_secrets\":{},\"island\":\"reef\",\"listen\":{"
     "\"certificate\":\"\",\"http\":0,\"https\":0,\"key\":\"\"},\"peers\":{},\"prepare\":false,"
-    "\"processes\":{},\"queues\":[],\"release\":{\"image\":\"\",\"kind\":\"canary\",\"tree\":\"\","
-    "\"version\":\"\"},\"roles\":[\"redis\",\"postgres\"],\"scheduler\":false,\"server\":\"db.0\","
+    "\"processes\":{},\"queues\":[],\"release\":{\"kind\":\"canary\",\"ref\":\"\","
+    "\"version\":\"1\"},\"roles\":[\"redis\",\"postgres\"],\"scheduler\":false,\"server\":\"db.0\","
     "\"ssh_keys\":[],\"threads\":{},\"volume\":\"db.0\",\"volume_gb\":50}",
 };
 
@@ -255,8 +255,7 @@ static void split(void **state)
     assert_attrs(r, "env", "{\"A\":\"b\"}");
     assert_attrs(r, "threads", "{\"web\":5,\"worker\":9}");
     assert_attrs(r, "listen", "{\"certificate\":\"\",\"http\":0,\"https\":0,\"key\":\"\"}");
-    assert_attrs(r, "release",
-                 "{\"image\":\"m\",\"kind\":\"image\",\"tree\":\"\",\"version\":\"v1\"}");
+    assert_attrs(r, "release", "{\"kind\":\"image\",\"ref\":\"m\",\"version\":\"v1\"}");
     r = find(&v, RESOURCE_HOST, "db.0");
     assert_attrs(r, "volume", "\"db.0\"");
     assert_attrs(r, "peers", "{}");

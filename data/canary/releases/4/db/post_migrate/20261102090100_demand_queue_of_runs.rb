@@ -1,1 +1,0 @@
-../../../2/db/post_migrate/20261102090100_demand_queue_of_runs.rb

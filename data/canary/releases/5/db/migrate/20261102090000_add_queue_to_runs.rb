@@ -1,1 +1,0 @@
-../../../2/db/migrate/20261102090000_add_queue_to_runs.rb

@@ -1,0 +1,185 @@
+#include "cmd/deploy.h"
+#include "base/log.h"
+#include <stdio.h>
+
+/* Migrations of a large table may take hours. */
+#define PHASE_LIMIT (24 * HOUR)
+#define SETTLE (5 * SECOND)
+
+void cmd_deploy_clear(CmdDeploy *d)
+{
+    cmd_plan_clear(&d->plan);
+    release_clear(&d->record);
+    deploy_waves_clear(&d->waves);
+}
+
+/* Only settings of hosts change in a deploy: anything else is for a plan that somebody reads. */
+static int only_sends(const CmdDeploy *d, Err *err)
+{
+    for (size_t i = 0; i < d->plan.steps.len; i++) {
+        const Step *s = &d->plan.steps.items[i];
+
+        if (s->verb == KIND_SEND && s->kind == RESOURCE_HOST)
+            continue;
+        (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %s %s differs",
+                      resource_row(s->kind)->word, s->key);
+        return err_hint(err, "`atoll plan` shows it, `atoll apply` makes it so; then deploy");
+    }
+    return 0;
+}
+
+int cmd_deploy_look(CmdDeploy *d, Err *err)
+{
+    cmd_plan_clear(&d->plan);
+    d->plan = (CmdPlan){0};
+    int r = cmd_plan_quiet(d->c, &(GoalAsk){0}, &d->plan, err);
+    if (r < 0)
+        return r;
+    release_clear(&d->record);
+    cmd_release_read(d->c, &d->plan.world, &d->record);
+    deploy_waves_clear(&d->waves);
+    deploy_waves(&d->plan.goal.want, &d->waves);
+    return 0;
+}
+
+int cmd_deploy_step(CmdDeploy *d, ReleaseRecord *next, Err *err)
+{
+    int r = cmd_release_put(d->c, next, err);
+
+    if (r == 0) {
+        release_clear(&d->record);
+        d->record = *next;
+        *next = (ReleaseRecord){0};
+    } else {
+        release_clear(next);
+    }
+    return r;
+}
+
+static void say(const CmdDeploy *d)
+{
+    _cleanup_free_ char *words = deploy_words_new(&d->record);
+    const ReleaseRecord *r = &d->record;
+
+    if (d->c->common.json)
+        cmd_json(json_make_new("{s:s, s:s, s:O, s:O, s:I}", "event", "phase", "phase",
+                               release_phase_word(r->phase), "now", r->now, "to", r->to, "number",
+                               (json_int_t)r->number));
+    else
+        cmd_say(d->c, "%s\n", words);
+}
+
+/* Makes the hosts as the record says. The plan is made with the record in its listing, which may be
+ * a moment behind what was written. */
+static int converge(CmdDeploy *d, Err *err)
+{
+    _cleanup_(release_clear) ReleaseRecord mine = {0};
+
+    release_copy(&mine, &d->record);
+    for (int looks = 0;; looks++) {
+        int r = cmd_deploy_look(d, err);
+        if (r < 0)
+            return r;
+        if (d->record.number >= mine.number)
+            break;
+        if (looks == 10)
+            return err_set(err, ERR_TEMPORARY,
+                           "the cloud does not show yet what was written about the release");
+        time_sleep(SECOND);
+    }
+    if (d->record.number > mine.number) {
+        (void)err_set(err, ERR_CHANGED, "another run has gone on with the release meanwhile");
+        return err_hint(err, "`atoll deploy` goes on from there");
+    }
+    int r = only_sends(d, err);
+    return r < 0 ? r
+                 : cmd_perform(d->c, &d->plan,
+                               &(CmdPerform){.lease_wait_ms = d->lease_wait_ms,
+                                             .timeout_ms = PHASE_LIMIT,
+                                             .release = mine.number},
+                               err);
+}
+
+/* A restarted server has to stay healthy for longer than the edge leaves out one that refused it
+ * (role_edge.c: 2 s): else the next would be stopped while the edge still spares the last. */
+static int settle(CmdDeploy *d, Err *err)
+{
+    for (Msec waited = 0; waited < SETTLE && !*d->c->stop; waited += 100)
+        time_sleep(100);
+    if (*d->c->stop) {
+        (void)err_set(err, ERR_INTERRUPTED, "interrupted");
+        return err_hint(err, "`atoll deploy` goes on from here, `atoll rollback` goes back");
+    }
+    return converge(d, err);
+}
+
+static int conclude(const CmdDeploy *d, DeployEnd end, const Err *why, Err *err)
+{
+    char words[128], other[128];
+    const ReleaseRecord *r = &d->record;
+
+    switch (end) {
+    case DEPLOY_ENDED:
+        cmd_say(d->c, "Done: %s runs %s.\n", d->c->island.name, release_words(r->now, words));
+        return 0;
+    case DEPLOY_HOLDS:
+        cmd_say(d->c,
+                "%s runs %s. The migrations after it wait: `atoll deploy` does them, `atoll "
+                "rollback` goes back.\n",
+                d->c->island.name, release_words(r->to, words));
+        return 0;
+    case DEPLOY_WENT_BACK:
+        if (!why->text) {
+            cmd_say(d->c, "Done: %s runs %s again.\n", d->c->island.name,
+                    release_words(r->now, words));
+            return 0;
+        }
+        return err_set(err, ERR_HEALTH, "%s; %s runs %s", why->text, d->c->island.name,
+                       release_words(r->now, words));
+    case DEPLOY_STUCK:
+        (void)err_set(err, ERR_HEALTH, "%s", why->text ? why->text : "stopped");
+        return r->phase == RELEASE_POST
+                   ? err_hint(err,
+                              "%s runs everywhere; its migrations after the restart did not end. "
+                              "Mend what they say, then `atoll deploy` tries them again",
+                              release_words(r->to, words))
+                   : err_hint(err, "`atoll rollback` tries the way back to %s again",
+                              release_words(r->now, other));
+    case DEPLOY_GOES_ON:
+        break;
+    }
+    return 0;
+}
+
+int cmd_deploy_run(CmdDeploy *d, Err *err)
+{
+    /* What failed first is the reason; the way back must not hide it. */
+    _cleanup_(err_clear) Err why = {0};
+
+    for (;;) {
+        _cleanup_(err_clear) Err failed = {0};
+        ReleaseRecord next = {0};
+
+        say(d);
+        int r = converge(d, &failed);
+        if (r == 0 && (d->record.phase == RELEASE_ROLL || d->record.phase == RELEASE_BACK))
+            r = settle(d, &failed);
+        if (r < 0 && r != -ERR_HEALTH)
+            return err_move(err, &failed);
+        if (r < 0 && (!why.text || d->record.phase == RELEASE_BACK)) {
+            log_warn("%s", failed.text);
+            (void)err_move(&why, &failed);
+        }
+        DeployEnd end = deploy_next(&d->record, &d->waves, r < 0, d->hold, &next);
+        if (next.number) {
+            r = cmd_deploy_step(d, &next, err);
+            if (r < 0)
+                return r;
+        }
+        if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
+            /* What every host keeps on its disk changes once more. */
+            r = converge(d, err);
+        if (end != DEPLOY_GOES_ON)
+            return conclude(d, end, &why, err);
+    }
+}

@@ -1,0 +1,159 @@
+/* atoll deploy: another release of Mastodon, without an outage. */
+#include "cmd/deploy.h"
+
+typedef struct Options {
+    bool yes, dry_run, hold;
+    int64_t gate_ms, lease_wait_ms;
+} Options;
+
+static const Opt options[] = {
+    {.name = "yes",
+     .letter = 'y',
+     .type = OPT_FLAG,
+     .sentence = "Do not ask.",
+     .offset = offsetof(Options, yes)},
+    {.name = "dry-run",
+     .type = OPT_FLAG,
+     .sentence = "Say what would be done, and do nothing.",
+     .offset = offsetof(Options, dry_run)},
+    {.name = "hold",
+     .type = OPT_FLAG,
+     .sentence = "Stop before the migrations after the restart: until then `atoll rollback` can go "
+                 "back.",
+     .offset = offsetof(Options, hold)},
+    {.name = "gate",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "A restarted service must be healthy after so long, or all goes back.",
+     .offset = offsetof(Options, gate_ms),
+     .def = "3m",
+     .min = 5 * SECOND,
+     .max = 1 * HOUR},
+    OPT_LEASE_WAIT(Options),
+    OPT_END,
+};
+
+static json_t *wanted_new(const Cmd *c, const char *version)
+{
+    json_t *to = island_release_new(&c->island);
+
+    if (version)
+        json_object_set_new(to, "version", json_string(version));
+    return to;
+}
+
+static void list_wave(const StrList *wave, Buf *b)
+{
+    for (size_t i = 0; i < wave->len; i++)
+        buf_printf(b, "%s%s", i ? " and " : "", wave->items[i]);
+}
+
+static void say_plan(const CmdDeploy *d, const json_t *to)
+{
+    _cleanup_(buf_clear) Buf order = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_free_ char *prepares = island_first_server(&d->c->island, ROLE_WEB);
+    char from[128], into[128];
+
+    for (size_t i = 0; i < d->waves.len; i++) {
+        buf_str(&order, i ? ", then " : "");
+        list_wave(&d->waves.items[i], &order);
+    }
+    cmd_say(d->c,
+            "%s on %s: from %s to %s\n"
+            "  1  every server fetches the release\n"
+            "  2  migrations before, on %s, while the old release runs\n"
+            "  3  restarts: %s; each must be healthy before the next\n"
+            "  4  migrations after, on %s; from here there is no way back\n",
+            d->c->island.name, d->c->island.cloud, release_words(d->record.now, from),
+            release_words(to, into), prepares, order.p, prepares);
+}
+
+static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_nothing, Err *err)
+{
+    _cleanup_json_ json_t *to = wanted_new(d->c, version);
+    ReleaseRecord next = {0};
+    char words[128];
+
+    *ret_nothing = release_same(to, d->record.now);
+    if (*ret_nothing) {
+        cmd_say(d->c, "%s runs %s already.\n", d->c->island.name, release_words(to, words));
+        return 0;
+    }
+    say_plan(d, to);
+    if (d->plan.steps.len > 0) {
+        (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %zu changes",
+                      d->plan.steps.len);
+        return err_hint(err, "`atoll apply` first");
+    }
+    *ret_nothing = o->dry_run;
+    if (o->dry_run)
+        return 0;
+    int r = o->yes ? 0 : cmd_ask("Deploy this? Type yes:", "yes", err);
+    if (r < 0)
+        return r;
+    deploy_begin(&d->record, to, (int)(o->gate_ms / SECOND), &next);
+    return cmd_deploy_step(d, &next, err);
+}
+
+/* What another run left: its phase once more. */
+static int resume(CmdDeploy *d, const Options *o, const char *version, Err *err)
+{
+    ReleaseRecord next = {0};
+    char words[128];
+
+    if (version && !streq(version, json_str(d->record.to, "version"))) {
+        (void)err_set(err, ERR_CONFLICT, "a deploy of %s is under way (%s)",
+                      release_words(d->record.to, words), release_phase_word(d->record.phase));
+        return err_hint(err, "`atoll deploy` finishes it, `atoll rollback` takes it back");
+    }
+    cmd_say(d->c, "Going on with the deploy of %s.\n", release_words(d->record.to, words));
+    if (o->dry_run || d->record.phase != RELEASE_POST)
+        return 0;
+    deploy_again(&d->record, &next);
+    return cmd_deploy_step(d, &next, err);
+}
+
+static int run(Cmd *c, char **operands, Err *err)
+{
+    const Options *o = c->options;
+    _cleanup_(cmd_deploy_clear)
+        CmdDeploy d = {.c = c, .lease_wait_ms = o->lease_wait_ms, .hold = o->hold};
+    const char *version = operands[0];
+    bool nothing = false;
+
+    if (version && !island_version_ok(version))
+        return err_set(err, ERR_USAGE,
+                       "'%s' is no version: letters, digits, dots and dashes, such as v4.7.6",
+                       version);
+    int r = cmd_deploy_look(&d, err);
+    if (r < 0)
+        return r;
+    if (d.record.number == 0) {
+        (void)err_set(err, ERR_PREFLIGHT, "%s is not installed yet", c->island.name);
+        return err_hint(err, "`atoll apply` installs the release that the file names");
+    }
+    r = d.record.phase == RELEASE_DONE ? begin(&d, o, version, &nothing, err)
+                                       : resume(&d, o, version, err);
+    return r < 0 || nothing || o->dry_run ? r : cmd_deploy_run(&d, err);
+}
+
+const Verb verb_deploy = {
+    .name = "deploy",
+    .usage = "deploy [options] [VERSION]",
+    .operands = 1,
+    .sentence = "Change the release of Mastodon, without an outage.",
+    .text =
+        "Without VERSION, to the one that the island file names. Every server fetches the release "
+        "first; then come the migrations that the old code can live with; then servers are "
+        "restarted, web servers one by one, the one with the scheduler's queue last; and when all "
+        "run the new release, the migrations after it.\n\n"
+        "A server that does not become healthy ends it: all goes back to the old release by "
+        "itself, and the exit status is 9. A migration after the restart that fails leaves the new "
+        "release running; `atoll deploy` tries it again.\n\n"
+        "How far it is stands in the cloud. It can be interrupted or killed at any moment: `atoll "
+        "deploy`, from any machine, goes on.",
+    .needs = NEED_ISLAND | NEED_CLOUD,
+    .options_size = sizeof(Options),
+    .options = options,
+    .run = run,
+};

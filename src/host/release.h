@@ -1,0 +1,71 @@
+/* Which release of Mastodon an island runs, and the change of it that is under way.
+ *
+ * It is in the cloud: objects release/<number> in the mail container, each written once
+ * (If-None-Match) and never changed, so two operators can't both take the next step, and any
+ * machine goes on where another died. The newest counts. Its content type says all of it, so that
+ * the listing that every plan makes shows it:
+ *
+ *   application/vnd.atoll.release; phase=roll; now=<release>; to=<release>; prepare=pre; try=1;
+ *   told=web.0+web.1; gate=180; maintenance=1
+ *
+ * where <release> is "kind,version,ref" (want.h). No record: the island file's release, until the
+ * first apply writes one.
+ *
+ * A change goes fetch, pre, roll, (held,) post, done. Until post it can go back.
+ */
+#pragma once
+#include "base/buf.h"
+#include "cloud/resource.h"
+
+typedef enum ReleasePhase {
+    RELEASE_DONE,  /* `now` runs; `to` is the same */
+    RELEASE_FETCH, /* every host gets `to` onto its disk; nothing else changes */
+    RELEASE_PRE,   /* pre-deployment migrations, with the code of `to`, while `now` runs */
+    RELEASE_ROLL,  /* the hosts in `told` run `to` */
+    RELEASE_HELD,  /* all run `to`; the post-deployment migrations wait for a person */
+    RELEASE_POST,  /* post-deployment migrations; there is no way back from here */
+    RELEASE_BACK,  /* the hosts in `told` still run `to`; all others `now` again */
+    RELEASE_PHASES
+} ReleasePhase;
+
+/* What the host that prepares the database does with it. */
+typedef enum ReleasePrepare {
+    PREPARE_INSTALL, /* db:prepare: makes and seeds a database, or does all migrations */
+    PREPARE_PRE,     /* the migrations that the code before can live with */
+    PREPARE_POST,    /* all */
+    PREPARE_NONE,
+    PREPARES
+} ReleasePrepare;
+
+typedef struct ReleaseRecord {
+    int64_t number; /* 0: there is none */
+    ReleasePhase phase;
+    json_t *now, *to; /* {"kind", "version", "ref"}; owned */
+    ReleasePrepare prepare;
+    int attempt;  /* of the phase: another one makes the host try again */
+    StrList told; /* keys of hosts */
+    int gate_s;   /* so long a service may take to become healthy */
+    bool maintenance;
+} ReleaseRecord;
+
+const char *release_phase_word(ReleasePhase p);
+/* The newest in a listing of the mail container. False if there is none: *ret is then the file's
+ * release, done, installed. */
+bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord *ret);
+/* The number of the newest; 0: there is none. */
+int64_t release_newest(const json_t *mail);
+void release_copy(ReleaseRecord *to, const ReleaseRecord *from);
+void release_clear(ReleaseRecord *r);
+DEFINE_CLEAR(ReleaseRecord, release_clear)
+/* "release/00000007"; to be freed. */
+char *release_name(int64_t number);
+void release_type(const ReleaseRecord *r, Buf *ret_content_type);
+/* What host `key` runs. Borrowed. */
+const json_t *release_of_host(const ReleaseRecord *r, const char *key);
+/* Makes a host's spec (island/want.h: "release", "prepare": bool) that of the record: "release"
+ * what it runs, "fetch" what it also has to have on its disk, "prepare" {"do", "release",
+ * "attempt"} or not there, "gate_s", "maintenance" (edge). */
+void release_spec(const ReleaseRecord *r, json_t *spec);
+/* "canary 2", "ghcr.io/mastodon/mastodon v4.7.6". Returns `out`. */
+const char *release_words(const json_t *release, char out[static 128]);
+bool release_same(const json_t *a, const json_t *b);
