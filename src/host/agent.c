@@ -3,6 +3,7 @@
 #include "host/agent_state.h"
 #include "host/boot.h"
 #include "host/bundle.h"
+#include "host/machine.h"
 #include "host/mailbox.h"
 #include "host/release_store.h"
 #include "host/role_services.h"
@@ -33,6 +34,7 @@ typedef struct Agent {
     Mailbox *mail;
     Supervisor *services;
     ReleaseStore *releases;
+    Machine *machine; /* NULL on a pocket server */
     /* The bundle that is run; number 0: none yet. */
     int64_t number;
     json_t *spec, *urls;
@@ -45,6 +47,7 @@ typedef struct Agent {
     char *last_body, *last_state;
     Msec reported, healthy_since;
     char *trouble; /* the mailbox's, as it was logged */
+    char *machine_trouble;
 } Agent;
 
 static const char *own_word(const Agent *a, const ServiceStatus *s, size_t n, Msec now)
@@ -147,18 +150,34 @@ static int let_go(Agent *a, Err *err)
     return volume_release(a->paths.root, err);
 }
 
+/* What the server itself needs, before its services. One that is told to stop needs nothing. */
+static int get_ready(Agent *a, Msec now, Err *err)
+{
+    if (!a->machine || json_bool(a->spec, "stop", false))
+        return 0;
+    int r = machine_ready(a->machine, a->spec, now, err);
+    /* INSTALL_LIMIT is for what is ours, not for a slow mirror of packages. */
+    if (machine_working(a->machine, now))
+        a->since = now;
+    if (r == 0)
+        host_paths_again(&a->paths);
+    return r;
+}
+
 static int install(Agent *a, Msec now, Err *err)
 {
     _cleanup_free_ char *data = NULL;
     _cleanup_(services_clear) Services services = {0};
-    HostPaths paths = a->paths;
 
-    int r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
+    int r = get_ready(a, now, err);
+    if (r == 0)
+        r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
     if (r < 0)
         return r;
     r = release_store_ready(a->releases, a->spec, a->urls, now, err);
     if (r < 0)
         return r;
+    HostPaths paths = a->paths;
     let_pass(a, a->paths.root);
     let_pass(a, data);
     paths.address = json_str_or(a->spec, "address", "");
@@ -211,6 +230,7 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
         return r;
     paths.address = json_str_or(spec, "address", "");
     paths.data = "/srv/atoll";
+    paths.paper = a->machine != NULL;
     if (!*paths.address && !json_bool(spec, "stop", false))
         return err_set(err, ERR_CONFIG, "the bundle does not say this server's address");
     r = role_services(spec, secrets, &paths, &services, err);
@@ -325,11 +345,24 @@ static void look_at_mail(Agent *a, Msec now)
     a->trouble = trouble;
 }
 
+static void look_at_machine(Agent *a, Msec now)
+{
+    _cleanup_(err_clear) Err err = {0};
+
+    if (!a->machine || machine_tick(a->machine, a->state.server, now, time_now(), &err) == 0)
+        return;
+    if (!streq(a->machine_trouble, err.text))
+        log_warn("%s", err.text);
+    free(a->machine_trouble);
+    a->machine_trouble = xstrdup(err.text);
+}
+
 static void agent_turn(Agent *a)
 {
     Msec now = time_mono();
 
     look_at_mail(a, now);
+    look_at_machine(a, now);
     try_install(a, now);
     supervisor_tick(a->services, now);
     report(a, now);
@@ -348,6 +381,8 @@ static void agent_clear(Agent *a)
     free(a->last_body);
     free(a->last_state);
     free(a->trouble);
+    free(a->machine_trouble);
+    (void)machine_free(a->machine);
     host_paths_clear(&a->paths);
 }
 DEFINE_CLEAR(Agent, agent_clear)
@@ -365,6 +400,8 @@ int agent_run(const AgentOptions *o, Err *err)
         return r;
     a.services = supervisor_open(o->driver, o->root, log_dir);
     a.releases = release_store_open(o->root, a.paths.canary);
+    if (!*o->root)
+        a.machine = machine_new("", NULL, time_mono());
     open_kept(&a, &kept, time_mono());
     open_mail(&a, kept);
     json_decref(kept);

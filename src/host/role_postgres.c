@@ -90,12 +90,11 @@ static void write_ident(const Service *s, Buf *b)
         buf_printf(b, "atoll \"%s\" postgres\n", s->user);
 }
 
-static Service init_service(const RoleContext *c, const char *data)
+static Service init_service(const RoleContext *c, const char *programs, const char *data)
 {
     Service s = role_service(c, ROLE_POSTGRES, "postgres-init");
 
-    role_argv(&s,
-              (const char *const[]){"sh", "-c", init_script, "init", c->paths->pg_bin, data, NULL});
+    role_argv(&s, (const char *const[]){"sh", "-c", init_script, "init", programs, data, NULL});
     role_plain_env(&s);
     service_dir(&s, 0700, xasprintf("%s/postgres", c->paths->data));
     s.once = true;
@@ -107,21 +106,22 @@ static Service init_service(const RoleContext *c, const char *data)
 
 int role_postgres(const RoleContext *c, Services *ret, Err *err)
 {
+    const char *programs = c->paths->pg_bin ? c->paths->pg_bin : "";
     const Secret *password;
 
-    if (!c->paths->pg_bin)
+    if (!c->paths->pg_bin && !c->paths->paper)
         return err_set(err, ERR_CONFIG, "PostgreSQL is not installed on this server");
     int r = role_secret(c, "db_password", &password, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *data = xasprintf("%s/postgres/pgdata", c->paths->data);
     _cleanup_free_ char *socket = socket_folder_new(c);
-    _cleanup_free_ char *program = xasprintf("%s/postgres", c->paths->pg_bin);
+    _cleanup_free_ char *program = xasprintf("%s/postgres", programs);
     _cleanup_free_ char *config = role_path(c, "postgres", "postgresql.conf");
     _cleanup_free_ char *option = xasprintf("--config-file=%s", config);
     Service s = role_service(c, ROLE_POSTGRES, "postgres");
 
-    vec_push(ret, init_service(c, data));
+    vec_push(ret, init_service(c, programs, data));
     role_argv(&s, (const char *const[]){program, option, NULL});
     role_plain_env(&s);
     role_after(ret, &s, (const char *const[]){"postgres-init", NULL});

@@ -44,6 +44,12 @@ int host_paths_find(const char *root, HostPaths *ret, Err *err)
     return 0;
 }
 
+void host_paths_again(HostPaths *p)
+{
+    free((char *)(uintptr_t)p->pg_bin);
+    p->pg_bin = find_postgres();
+}
+
 void host_paths_clear(HostPaths *p)
 {
     free((char *)(uintptr_t)p->root);
@@ -122,7 +128,7 @@ int role_secret(const RoleContext *c, const char *name, const Secret **ret, Err 
  * read each other's secrets. */
 static int check_users(const RoleContext *c, Err *err)
 {
-    if (!c->paths->as_root || *c->paths->root)
+    if (!c->paths->as_root || *c->paths->root || c->paths->paper)
         return 0;
     for (size_t i = 0; i < ARRAY_LEN(role_functions); i++) {
         const char *name = role_rows[role_functions[i].role].user;

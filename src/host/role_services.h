@@ -13,9 +13,13 @@ typedef struct HostPaths {
     const char *canary;  /* /usr/share/atoll/canary, below root */
     const char *pg_bin;  /* /usr/lib/postgresql/15/bin; NULL: PostgreSQL is not installed */
     bool as_root;
+    bool paper; /* only to see whether the spec is one that can be run, once what it needs is
+                   installed (host/machine.h): programs and users need not be there */
 } HostPaths;
 /* root, canary and pg_bin are owned: host_paths_clear frees them. */
 int host_paths_find(const char *root, HostPaths *ret, Err *err) _must_check_;
+/* Looks for the programs again: they may have been installed. */
+void host_paths_again(HostPaths *p);
 void host_paths_clear(HostPaths *p);
 
 /* `secrets` is a Vault holding just this bundle's. ERR_CONFIG for a spec that this version does not

@@ -1,0 +1,65 @@
+#include "host/machine_needs.h"
+#include "island/roles.h"
+
+#define MASTODON (ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_STREAM) | ROLE_BIT(ROLE_WORKER))
+
+/* Debian's packages, for all releases of it alike: where a library's package has its version in its
+ * name, the one of its tools brings it. Units: what the packages would start. */
+static const struct {
+    unsigned roles;      /* one of them; 0: every server */
+    const char *release; /* and a release of this kind; NULL: any */
+    const char *packages, *units;
+} needs[] = {
+    {0, NULL, "nftables unattended-upgrades", ""},
+    {ROLE_BIT(ROLE_EDGE), NULL, "nginx-light", "nginx.service"},
+    {ROLE_BIT(ROLE_REDIS), NULL, "redis-server", "redis-server.service redis-server@.service"},
+    {ROLE_BIT(ROLE_POSTGRES), NULL, "postgresql", "postgresql.service postgresql@.service"},
+    {MASTODON, "canary", "ruby puma ruby-sidekiq ruby-fog-openstack ruby-pg ruby-redis ruby-rack",
+     ""},
+    {MASTODON, "tree",
+     "ruby bundler libpq5 libidn12 libjemalloc2 libyaml-0-2 icu-devtools libvips-tools imagemagick "
+     "ffmpeg file",
+     ""},
+    {MASTODON, "image", "podman",
+     "podman.socket podman.service podman-restart.service podman-auto-update.service "
+     "podman-auto-update.timer"},
+};
+
+unsigned machine_roles(const json_t *spec)
+{
+    const json_t *names = json_object_get(spec, "roles");
+    unsigned roles = 0;
+
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        Role role;
+        if (name && role_parse(name, &role))
+            roles |= ROLE_BIT(role);
+    }
+    return roles;
+}
+
+static void add_words(StrList *l, const char *words)
+{
+    Str rest = str_of(words), word;
+
+    while (str_next(&rest, ' ', &word)) {
+        _cleanup_free_ char *text = xstrndup(word.p, word.n);
+        if (*text && !strlist_has(l, text))
+            strlist_add(l, text);
+    }
+}
+
+void machine_needs(const json_t *spec, StrList *ret_packages, StrList *ret_units)
+{
+    const char *release = json_str_or(spec, "release.kind", "");
+    unsigned roles = machine_roles(spec);
+
+    for (size_t i = 0; i < ARRAY_LEN(needs); i++) {
+        if ((needs[i].roles && !(roles & needs[i].roles)) ||
+            (needs[i].release && !streq(needs[i].release, release)))
+            continue;
+        add_words(ret_packages, needs[i].packages);
+        add_words(ret_units, needs[i].units);
+    }
+}
