@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#define WAIT_MS ((Msec)120) /* for what takes moments, in one call */
+#define WAIT_MS ((Msec)100) /* for what takes moments, in one call */
 #define RETRY_FIRST (5 * SECOND)
 #define RETRY_MAX (5 * MINUTE)
 #define CLOSE_EVERY (5 * MINUTE)
@@ -133,6 +133,11 @@ static int end_install(Machine *m, const Buf *out, Err *err)
     return 0;
 }
 
+static int begin_second_look(Machine *m, Msec now, Err *err)
+{
+    return m->installed ? begin_look(m, now, err) : 0;
+}
+
 /* What an image brought along may run although it is masked. All instances of a template. */
 static int begin_units(Machine *m, Msec now, Err *err)
 {
@@ -227,20 +232,20 @@ static const struct {
     {"writing the system's settings", begin_files, NULL},
     {"looking which packages are installed", begin_look, end_look},
     {"installing packages", begin_install, end_install},
-    {"looking which packages are installed", begin_look, end_look},
+    {"looking which packages are installed", begin_second_look, end_look},
     {"stopping units of packages", begin_units, end_units},
     {"restarting the journal", begin_journal, end_journal},
     {"making users", begin_users, NULL},
     {"closing the metadata address", begin_firewall, NULL},
 };
 
-/* Words that stay the same while it goes on: each change of them is a report. */
+/* Words that stay the same while it goes on, as far as they can: each change is a report. */
 static int say_what(const Machine *m, Err *err)
 {
     _cleanup_(buf_clear) Buf words = BUF_INIT(BUF_MAX_LINE);
 
     if (m->why)
-        return err_set(err, ERR_TEMPORARY, "%s", m->why);
+        return err_set(err, ERR_TEMPORARY, "%s%s", m->why, m->job.pid ? "; trying again" : "");
     if (steps[m->step].begin != begin_install)
         return err_set(err, ERR_TEMPORARY, "%s", steps[m->step].doing);
     for (size_t i = 0; i < m->missing.len; i++)
