@@ -4,8 +4,10 @@
  * 0600), says hello, and polls its inbox for bundle last+1 every second (10 s once healthy for 10
  * minutes); each bundle is checked (host/bundle.h), kept (the sealed text, so that a reboot needs
  * no network), turned into services and given to the driver; reports go out when a state changes
- * and every minute. On SIGTERM it stops services carefully and exits 0. It survives kill -9:
- * services of the child driver die with it and are started again from the kept bundle.
+ * and every minute. On a real server (root "") it first sees to what the machine itself needs, and
+ * reboots it for updates at night (host/machine.h). On SIGTERM it stops services carefully and
+ * exits 0. It survives kill -9: services of the child driver die with it and are started again from
+ * the kept bundle.
  */
 #pragma once
 #include "base/err.h"

@@ -105,21 +105,22 @@ static int end_look(Machine *m, const Buf *out, Err *err)
     return 0;
 }
 
-/* After a power cut in the middle of it, dpkg has to be told to finish first. The list of packages
- * may be too old for what it names; if it can't be renewed, apt-get says soon what it lacks. */
+/* The list of packages may be too old for what it names; if it can't be renewed, apt-get says soon
+ * what it lacks. After a power cut in the middle of it dpkg has to be told to finish first; before
+ * apt-get has failed, what is half done may be somebody else's who is at it. */
 static int begin_install(Machine *m, Msec now, Err *err)
 {
     static const char script[] =
-        "set -u; umask 022\n"
+        "umask 022\n"
         "apt() {\n"
         "    apt-get -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Retries=2 \\\n"
         "        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \"$@\"\n"
         "}\n"
-        "if [ -n \"$(ls /var/lib/dpkg/updates; dpkg --audit)\" ]; then\n"
-        "    dpkg --force-confdef --force-confold --configure -a || exit 1\n"
-        "fi\n"
         "apt update\n"
-        "apt install -y --no-install-recommends \"$@\"\n";
+        "apt install -y --no-install-recommends \"$@\" && exit 0\n"
+        "[ -n \"$(ls /var/lib/dpkg/updates; dpkg --audit)\" ] || exit 1\n"
+        "dpkg --force-confdef --force-confold --configure -a &&\n"
+        "    apt install -y --no-install-recommends \"$@\"\n";
 
     m->installed = false;
     return m->missing.len > 0 ? begin_script(m, script, &m->missing, now, err) : 0;

@@ -377,6 +377,26 @@ static void what_is_not_built_is_refused_in_words(void **state)
     assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), -ERR_CONFIG);
 }
 
+/* A bundle comes to a server before its packages do: what can be installed is no reason to refuse
+ * it, what this version does not know is. */
+static void on_paper_nothing_need_be_installed(void **state)
+{
+    Place *p = *state;
+    static const char *const roles[] = {"postgres", "redis", "web worker", "edge"};
+    p->paths.as_root = true;
+    p->paths.root = "";
+    p->paths.pg_bin = NULL;
+    p->paths.paper = true;
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        _cleanup_json_ json_t *spec = spec_new(roles[i]);
+        _cleanup_(services_clear) Services l = {0};
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    }
+    _cleanup_json_ json_t *spec = spec_new("stream");
+    _cleanup_(services_clear) Services l = {0};
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), -ERR_CONFIG);
+}
+
 /* Who unpacks a package below a root, as on pocket, has none of its users. */
 static void a_real_server_has_the_users_of_its_roles(void **state)
 {
@@ -434,6 +454,7 @@ int main(void)
         TEST(a_tree_runs_with_its_own_bundle),
         TEST(a_worker_is_stopped_carefully),
         TEST(what_is_not_built_is_refused_in_words),
+        TEST(on_paper_nothing_need_be_installed),
         TEST(a_real_server_has_the_users_of_its_roles),
         TEST(the_same_spec_gives_the_same_services),
     };
