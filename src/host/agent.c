@@ -23,7 +23,7 @@
 #define POLL_SLOW (10 * SECOND)
 #define CALM_AFTER (10 * MINUTE)
 #define INSTALL_RETRY (2 * SECOND)
-#define STOP_LOOK ((Msec)300)
+#define LOOK_SOON ((Msec)300)
 #define INSTALL_LIMIT (3 * MINUTE)
 #define FLUSH_MS (2 * SECOND)
 
@@ -204,7 +204,9 @@ static void try_install(Agent *a, Msec now)
         log_warn("bundle %lld: %s", (long long)a->number, err.text);
     free(a->install_why);
     a->install_why = xstrdup(err.text);
-    a->install_at = now + (json_bool(a->spec, "stop", false) ? STOP_LOOK : INSTALL_RETRY);
+    bool soon =
+        json_bool(a->spec, "stop", false) || (a->machine && machine_working(a->machine, now));
+    a->install_at = now + (soon ? LOOK_SOON : INSTALL_RETRY);
 }
 
 /* --- bundles --- */
