@@ -125,8 +125,11 @@ int role_postgres(const RoleContext *c, Services *ret, Err *err)
     role_argv(&s, (const char *const[]){program, option, NULL});
     role_plain_env(&s);
     role_after(ret, &s, (const char *const[]){"postgres-init", NULL});
+    /* What it writes to has to be named: all else is closed to it (host/unit.h). */
+    service_dir(&s, 0700, xasprintf("%s/postgres", c->paths->data));
     if (*socket == '/')
         service_dir(&s, 0700, xstrdup(socket));
+    s.limits.interfaces = true; /* `samenet` in pg_hba.conf */
     write_settings(c, data, socket, service_file(&s, 0600, xstrdup(config)));
     buf_str(service_file(&s, 0600, role_path(c, "postgres", "pg_hba.conf")), hba);
     write_ident(&s, service_file(&s, 0600, role_path(c, "postgres", "pg_ident.conf")));

@@ -52,6 +52,7 @@ typedef struct ServiceLimits {
     int files;          /* open files; 0: systemd's default */
     int oom_adjust;     /* -1000 to 1000: who goes first when memory runs out (proc(5)) */
     bool low_ports;     /* binds ports below 1024, and lowers its own workers to a user */
+    bool interfaces;    /* asks the kernel for this machine's addresses (getifaddrs(3)) */
 } ServiceLimits;
 
 typedef struct Service {

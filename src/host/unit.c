@@ -84,6 +84,8 @@ static void limits(const ServiceLimits *l, Buf *b)
     if (l->oom_adjust)
         buf_printf(b, "OOMScoreAdjust=%d\n", l->oom_adjust);
     buf_str(b, l->low_ports ? low_ports : no_capabilities);
+    if (l->interfaces)
+        buf_str(b, "RestrictAddressFamilies=AF_NETLINK\n"); /* beside those above */
 }
 
 static void command(const Service *s, const char *program, Buf *b)

@@ -55,6 +55,10 @@ static void a_service_becomes_a_unit(void **state)
     assert_true(has_line(&b, "ReadWritePaths=\"/var/lib/x\""));
     /* Every user can read a unit. */
     assert_null(strstr(b.p, "geheim"));
+    assert_null(strstr(b.p, "AF_NETLINK"));
+    s.limits.interfaces = true;
+    render(&s, &b);
+    assert_true(has_line(&b, "RestrictAddressFamilies=AF_NETLINK"));
     service_clear(&s);
 }
 
