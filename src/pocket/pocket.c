@@ -17,7 +17,7 @@
 
 typedef struct Options {
     const char *dir, *fault, *log;
-    int64_t port_base, settle_lists, page_max, token_life_s;
+    int64_t port_base, settle_lists, page_max, token_life_s, clock_ahead_s;
     bool no_servers, namespaces, help, version;
 } Options;
 
@@ -43,6 +43,9 @@ static const Opt options_table[] = {
      100000, offsetof(Options, page_max), "0"},
     {"token-life", 0, OPT_INT, "SEC", "How long a token is good.", 1, 864000,
      offsetof(Options, token_life_s), "3600"},
+    {"clock-ahead", 0, OPT_INT, "SEC",
+     "The cloud's clock goes before this machine's by so much: tokens and TempURLs end earlier.", 0,
+     315360000, offsetof(Options, clock_ahead_s), "0"},
     {"log", 0, OPT_STRING, "FILE", "Request log, JSON lines (default: DIR/requests.jsonl).",
      .offset = offsetof(Options, log)},
     {"help", 'h', OPT_FLAG, NULL, "Show this help.", .offset = offsetof(Options, help)},
@@ -67,6 +70,13 @@ static int usage(Err *err)
 {
     log_err(err);
     return err_exit_code(-(int)err->kind);
+}
+
+static Msec clock_ahead; /* set once, before any thread starts */
+
+static Msec clock_now(void)
+{
+    return time_now() + clock_ahead;
 }
 
 /* One run: what is opened, in this order, and closed in the other. */
@@ -122,7 +132,8 @@ static int open_core(Run *run, const Options *o, Err *err)
     p->servers_run = !o->no_servers;
     p->settle_lists = (int)o->settle_lists;
     p->page_max = (int)o->page_max;
-    p->now = time_now;
+    clock_ahead = o->clock_ahead_s * SECOND;
+    p->now = clock_now;
     int r = journal_open(log, &run->core.journal, err);
     return r < 0 || !o->fault ? r : faults_open(o->fault, &run->core.faults, err);
 }
