@@ -1,0 +1,277 @@
+"""A real server: Debian with systemd and cloud-init boots from nothing but the user_data that Nova
+keeps, while `atoll apply` waits for it. It serves, and comes back from a reboot without a cloud, from a
+killed agent and from a power cut. What is not meant for it is refused, and its user_data is worth
+nothing an hour later.
+
+Pocket's own servers are off (--no-servers); the machine is test/lib/machine.py's. Where none can be
+booted (not root, no namespaces) that is said, and the tests are skipped.
+"""
+import base64
+import functools
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import *
+from machine import Machine, prepare
+
+MEDIA = "media: {container: user-uploads, cloud: pocket-media}\n"
+ONE = ISLAND_HEAD + """\
+  web: {flavor: c1.c2r2, roles: [edge, web, worker, postgres, redis], volume: {size: 2GB}}
+""" + MEDIA
+TWO = ISLAND_HEAD + """\
+  web: {flavor: c1.c2r2, roles: [edge, web, postgres, redis], volume: {size: 2GB}}
+  jobs: {flavor: c1.c1r1, roles: [worker]}
+""" + MEDIA
+
+
+def with_evidence(function):
+    """A failure brings the machines' consoles and journals along."""
+    @functools.wraps(function)
+    def run(t):
+        _root, lock = prepare()
+        t.started = time.monotonic()
+        try:
+            function(t)
+        except Failed as e:
+            machines = [p for p in t.processes if isinstance(p, Machine)]
+            raise Failed("\n".join([str(e), *(m.evidence() for m in machines)])) from None
+        finally:
+            lock.close()
+    return run
+
+
+def say(t, words):
+    print(f"# {time.monotonic() - t.started:5.1f} s: {words}", flush=True)
+
+
+def server(pocket, name):
+    """A server as Nova keeps it: (its user_data, its volumes as (id, GB))."""
+    for _, _, row in pocket.rows("server"):
+        if row["name"] == name and row.get("user_data"):
+            sizes = {b["id"]: b["size"] for _, _, b in pocket.rows("volume")}
+            return (base64.b64decode(row["user_data"]),
+                    [(v["id"], sizes[v["id"]]) for v in row["volumes"]])
+    return None
+
+
+def ended(process):
+    """Nothing, while it runs."""
+    if process.poll() is not None:
+        raise Failed(f"it ended too early: exit {process.returncode}\n"
+                     f"{b''.join(process.communicate()).decode()}")
+
+
+def ready(address, seconds):
+    """/ready through nginx; a Job of Sidekiq has written to PostgreSQL and to Swift by then."""
+    url = f"http://{address}:8080/ready"
+
+    def ask():
+        status, _, got = request("GET", url)
+        return got if status == 200 and isinstance(got, dict) else None
+
+    def patient():
+        try:
+            return ask()
+        except OSError:
+            return None
+    got = until(f"{url} answers 200", seconds, patient)
+    check(got["ready"] is True, f"/ready says {got}")
+    return got
+
+
+def boot_island(t, text, names):
+    """An island on machines: those of these names, and the address that the world has of it."""
+    pocket = t.start_pocket("--no-servers")
+    t.island(text)
+    apply = t.spawn(f"{BUILD}/atoll", "apply", "-y", "--package", f"{BUILD}/atoll.deb")
+    t.processes.append(apply)
+    machines = []
+    for name in names:
+        made = until(f"apply makes {name}", 60, lambda: server(pocket, name) or ended(apply))
+        machines.append(Machine(t, name, *made))
+        machines[-1].boot()
+        say(t, f"{name} is on")
+    try:
+        out, err = apply.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        raise Failed("apply did not end in 120 s") from None
+    equal(apply.returncode, 0, f"apply's exit\n{out.decode()}\n{err.decode()}")
+    say(t, "apply has ended")
+    # Pocket forwards floating IPs to servers of its own only.
+    address = next(b["fixed_ips"][0]["ip_address"] for _, _, b in pocket.rows("port")
+                   if b["name"] == names[0].replace("reef-", "reef-port-"))
+    return machines, address
+
+
+# Of the database, whichever driver runs it: the same one has the same.
+IDENTITY = ("runuser", "-u", "postgres", "--", "psql", "-h", "/run/atoll-postgres", "-Atc",
+            "select system_identifier from pg_control_system()")
+
+
+def invocation(machine):
+    """Another one with each start of the agent (systemd.exec(5))."""
+    return machine.run("systemctl", "show", "-P", "InvocationID", "atoll-host").out.strip()
+
+
+EXPOSURE = 3.0
+
+
+def check_units(machine):
+    """Each service's unit is as closed as systemd itself measures it, and has no word that systemd
+    does not know. (verify exits 0 where it warns.)"""
+    rows = machine.run("systemctl", "list-units", "--plain", "--no-legend", "--all", "--type=service",
+                       "atoll-*").out
+    units = [r.split()[0] for r in rows.splitlines() if r.split()[0] != "atoll-host.service"]
+    scores = {u: float(re.search(r"exposure level for \S+: ([0-9.]+)", machine.run(
+        "systemd-analyze", "security", "--no-pager", u).out).group(1)) for u in units}
+    print("# systemd-analyze security: " + ", ".join(f"{u} {v}" for u, v in scores.items()), flush=True)
+    check(all(v <= EXPOSURE for v in scores.values()), f"more exposed than {EXPOSURE}: {scores}")
+    check("atoll-web.service" in units, f"no unit for Puma: {rows}")
+    equal(machine.run("systemd-analyze", "verify", *units).err, "", "systemd-analyze verify")
+
+
+@with_evidence
+def test_a_server_boots_and_comes_back(t):
+    (machine,), address = boot_island(t, ONE, ["reef-web-0"])
+    state = machine.run("dpkg-query", "-W", "-f", "${Status}", "atoll").out
+    equal(state, "install ok installed", "atoll's package")
+    equal(machine.run("systemctl", "is-active", "atoll-host").out.strip(), "active", "atoll-host")
+    equal(machine.run("systemctl", "is-enabled", "atoll-host").out.strip(), "enabled", "atoll-host")
+    equal(machine.run("findmnt", "-n", "-o", "FSTYPE", "/srv/atoll").out.strip(), "ext4",
+          "the volume's file system")
+    ready(address, 30)
+    plan = t.atoll("plan", "--detailed-exitcode")
+    check("No changes" in plan.out, plan)
+    database, start = machine.run(*IDENTITY).out, invocation(machine)
+    say(t, "/ready")
+    check_units(machine)
+
+    # pg_hba.conf's `samenet` has to know this machine's networks: no line of it is passed over.
+    log = machine.run("journalctl", "--no-pager", "--output", "cat", "--unit", "atoll-postgres").out
+    check("listening on IPv4 address" in log and "enumerating" not in log, f"PostgreSQL says {log}")
+
+    # A reboot: nothing of the cloud is asked for anything, for pocket is away.
+    t.pocket.stop()
+    machine.reboot()
+    say(t, "rebooted")
+    until("/health is 200", 60, lambda: serves(address))
+    say(t, "serves without a cloud")
+    check(invocation(machine) not in ("", start), "the agent was not started by the reboot")
+    equal(machine.run(*IDENTITY).out, database, "the database after the reboot")
+    t.pocket.start()
+    ready(address, 60)
+    say(t, "/ready after the reboot")
+
+    # The agent is killed: systemd starts it again, and the services are there again.
+    start = invocation(machine)
+    machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "atoll-host")
+    until("systemd has started the agent again", 30, lambda: invocation(machine) not in ("", start) and
+          machine.run("systemctl", "is-active", "atoll-host", code=None).out == "active\n")
+    ready(address, 60)
+    say(t, "/ready after the agent was killed")
+
+    # A power cut: what was running has left its sockets and pid files behind.
+    machine.power_off_hard()
+    machine.boot()
+    ready(address, 60)
+    equal(machine.run(*IDENTITY).out, database, "the database after the power cut")
+    say(t, "/ready after a power cut")
+    machine.stop(120)
+    say(t, "switched off in order")
+
+
+def serves(address):
+    try:
+        return request("GET", f"http://{address}:8080/health")[0] == 200
+    except OSError:
+        return False
+
+
+class Mail:
+    """The mail container, as whoever may write to the island's project has it."""
+
+    def __init__(self, pocket):
+        self.api = Api(pocket, "pocket")
+
+    def names(self, server):
+        listing = self.api.call("object-store", "GET", f"/reef-mail?format=json&prefix={server}/")[2]
+        return [o["name"] for o in listing]
+
+    def newest(self, server):
+        """(name without the number, number, text) of the newest bundle."""
+        name = max(n for n in self.names(server) if "/in/" in n)
+        return name[:-8], int(name[-8:]), self.api.call("object-store", "GET", "/reef-mail/" + name)[2]
+
+    def put(self, server, text):
+        """As the server's next bundle; what it reports of it: (state, report)."""
+        base, number, _ = self.newest(server)
+        self.api.call("object-store", "PUT", f"/reef-mail/{base}{number + 1:08}",
+                      json.dumps(text).encode(), {"Content-Type": "application/octet-stream"})
+        report = base.replace("/in/", "/out/") + f"{number + 1:08}-"
+        (name,) = until(f"{server} says what it makes of bundle {number + 1}", 30, lambda: [
+            n for n in self.names(server) if n.startswith(report)])
+        return name[len(report):], self.api.call("object-store", "GET", "/reef-mail/" + name)[2]
+
+
+def other_number(bundle):
+    """The same, claiming to be of a number that is yet to come; the signature stays as it is."""
+    inner = json.loads(base64.b64decode(bundle["signed"]))
+    inner["number"] += 1
+    return dict(bundle, signed=base64.b64encode(json.dumps(inner).encode()).decode())
+
+
+@with_evidence
+def test_a_bundle_that_is_not_meant_is_refused(t):
+    (web, _jobs), address = boot_island(t, TWO, ["reef-web-0", "reef-jobs-0"])
+    before, start, mail = ready(address, 30), invocation(web), Mail(t.pocket)
+    _, number, bundle = mail.newest("web.0")
+    for what, text, words in (
+            ("an older bundle at the next place", bundle, f"number {number}, and"),
+            ("one whose number was changed", other_number(bundle), "is not signed by"),
+            ("another host's", mail.newest("jobs.0")[2], "is for the server jobs.0")):
+        state, report = mail.put("web.0", text)
+        equal(state, "refused", f"{what}: {report}")
+        check(words in report["why"], f"{what}: {report}")
+        say(t, f"{what}: {report['why']}")
+    after = ready(address, 5)
+    equal(after["puma_pid"], before["puma_pid"], "Puma's pid after the refused bundles")
+    equal(invocation(web), start, "the agent's start")
+    # The operator's next apply goes on from there.
+    t.apply()
+    state = {s["key"]: s["health"] for s in t.atoll("status", "--json").events("server")}
+    equal(state, {"web.0": "healthy", "jobs.0": "healthy"}, "status")
+    equal(ready(address, 5)["puma_pid"], before["puma_pid"], "Puma's pid after the next apply")
+
+
+@with_evidence
+def test_a_replayed_boot_gets_nothing(t):
+    pocket = t.start_pocket("--no-servers")
+    t.island(ONE)
+    t.apply("--no-wait")
+    user_data, _ = server(pocket, "reef-web-0")
+    text = user_data.decode()
+    package = re.search(r"^url='(.*)'$", text, re.M).group(1)
+    boot = json.loads(re.search(r"^boot='(.*)'$", text, re.M).group(1))
+    # In time the URL is good: what follows is for its age, and nothing else.
+    equal(request("GET", package)[0], 200, "the package's URL in time")
+    pocket.stop()
+    pocket.start("--clock-ahead", "3600")
+
+    thief = Machine(t, "thief", user_data)
+    thief.boot()
+    say(t, "the thief's machine is on")
+    path = urllib.parse.urlsplit(package).path
+    # The script tries again, as it would where the network comes late.
+    until("the package was refused twice", 60, lambda: [
+        r for r in pocket.log() if (r["path"], r["method"], r["status"]) == (path, "GET", 401)][1:])
+    say(t, "it was refused the package, twice")
+    equal(request("GET", boot["in"].replace("?", "00000001?", 1))[0], 401, "its inbox")
+    equal(request("PUT", boot["out"].replace("?", "hello?", 1), b"{}")[0], 401, "its hello")
+    check(thief.run("dpkg-query", "-W", "atoll", code=None).code != 0, "atoll is installed")
+    check(thief.run("systemctl", "is-active", "atoll-host", code=None).out != "active\n",
+          "the agent runs")
+    equal([n for n in Mail(pocket).names("web.0") if "/out/" in n], [], "what the thief said")
+
+
+main()
