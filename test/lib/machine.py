@@ -36,7 +36,8 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 # What a cloud's image has, what atoll is linked with, and what the roles run.
 BASE = "systemd systemd-sysv dbus ca-certificates"
 PACKAGES = """cloud-init curl e2fsprogs mount procps iproute2 python3 nftables podman postgresql
-    redis-server nginx-light ruby puma ruby-sidekiq ruby-fog-openstack ruby-pg ruby-redis ruby-rack"""
+    redis-server nginx-light ruby puma ruby-sidekiq ruby-fog-openstack ruby-pg ruby-redis ruby-rack
+    bundler unattended-upgrades"""
 # A machine starts nothing by itself: what runs is what atoll starts. Timers would fetch packages.
 IDLE = """postgresql redis-server nginx podman.service podman.socket podman-auto-update.service
     podman-auto-update.timer podman-restart apt-daily.timer apt-daily-upgrade.timer"""
