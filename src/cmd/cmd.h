@@ -51,8 +51,8 @@ typedef struct Verb {
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
-    verb_deploy, verb_rollback, verb_status, verb_media_check, verb_key_check, verb_unlock,
-    verb_host, verb_version, verb_reference;
+    verb_deploy, verb_rollback, verb_upgrade, verb_status, verb_media_check, verb_key_check,
+    verb_unlock, verb_host, verb_version, verb_reference;
 
 /* The island's keys. */
 typedef struct CmdKeys {
@@ -91,6 +91,8 @@ void cmd_keys_clear(CmdKeys *k);
 DEFINE_CLEAR(CmdKeys, cmd_keys_clear)
 /* Opens the island's vault with them. */
 int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err) _must_check_;
+/* The path of atoll's own .deb, as given or else where it usually is; to be freed. */
+int cmd_package(const char *given, char **ret, Err *err) _must_check_;
 /* One event as a line of JSON on standard output (takes `event`). */
 void cmd_json(json_t *event);
 /* Text on standard output, unless --quiet or --json. */

@@ -143,3 +143,33 @@ void cmd_cost(const Cmd *c, Buf *out)
 {
     buf_printf(out, "%zu calls, %.2f s", c->calls, (double)(time_mono() - c->started) / 1000.0);
 }
+
+int cmd_package(const char *given, char **ret, Err *err)
+{
+    if (given) {
+        if (!file_exists(given))
+            return err_set(err, ERR_NOT_FOUND, "no package at %s", given);
+        *ret = xstrdup(given);
+        return 0;
+    }
+    char self[4096] = "";
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash = n > 0 ? strrchr(self, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    const char *const folders[] = {self, "/var/cache/apt/archives"};
+    for (size_t f = 0; f < ARRAY_LEN(folders); f++) {
+        _cleanup_(strlist_clear) StrList names = {0};
+        if (file_list(folders[f], &names, NULL) < 0)
+            continue;
+        for (size_t i = 0; i < names.len; i++)
+            if (starts_with(names.items[i], "atoll_" ATOLL_VERSION) &&
+                ends_with(names.items[i], ".deb")) {
+                *ret = path_join(folders[f], names.items[i]);
+                return 0;
+            }
+    }
+    err_set(err, ERR_PREFLIGHT,
+            "servers install atoll " ATOLL_VERSION ", and its package was not found");
+    return err_hint(err, "--package FILE names it; `make deb` builds it from source");
+}

@@ -4,7 +4,7 @@
 
 /* Migrations of a large table may take hours. */
 #define PHASE_LIMIT (24 * HOUR)
-#define SETTLE (5 * SECOND)
+#define SETTLE (4 * SECOND)
 
 void cmd_deploy_clear(CmdDeploy *d)
 {
@@ -69,9 +69,7 @@ static void say(const CmdDeploy *d)
         cmd_say(d->c, "%s\n", words);
 }
 
-/* Makes the hosts as the record says. The plan is made with the record in its listing, which may be
- * a moment behind what was written. */
-static int converge(CmdDeploy *d, Err *err)
+int cmd_deploy_converge(CmdDeploy *d, Err *err)
 {
     _cleanup_(release_clear) ReleaseRecord mine = {0};
 
@@ -100,9 +98,7 @@ static int converge(CmdDeploy *d, Err *err)
                                err);
 }
 
-/* A restarted server has to stay healthy for longer than the edge leaves out one that refused it
- * (role_edge.c: 2 s): else the next would be stopped while the edge still spares the last. */
-static int settle(CmdDeploy *d, Err *err)
+int cmd_deploy_settle(CmdDeploy *d, Err *err)
 {
     for (Msec waited = 0; waited < SETTLE && !*d->c->stop; waited += 100)
         time_sleep(100);
@@ -110,7 +106,7 @@ static int settle(CmdDeploy *d, Err *err)
         (void)err_set(err, ERR_INTERRUPTED, "interrupted");
         return err_hint(err, "`atoll deploy` goes on from here, `atoll rollback` goes back");
     }
-    return converge(d, err);
+    return cmd_deploy_converge(d, err);
 }
 
 static int conclude(const CmdDeploy *d, DeployEnd end, const Err *why, Err *err)
@@ -161,9 +157,9 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
         ReleaseRecord next = {0};
 
         say(d);
-        int r = converge(d, &failed);
+        int r = cmd_deploy_converge(d, &failed);
         if (r == 0 && (d->record.phase == RELEASE_ROLL || d->record.phase == RELEASE_BACK))
-            r = settle(d, &failed);
+            r = cmd_deploy_settle(d, &failed);
         if (r < 0 && r != -ERR_HEALTH)
             return err_move(err, &failed);
         if (r < 0 && (!why.text || d->record.phase == RELEASE_BACK)) {
@@ -178,7 +174,7 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
         }
         if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
             /* What every host keeps on its disk changes once more. */
-            r = converge(d, err);
+            r = cmd_deploy_converge(d, err);
         if (end != DEPLOY_GOES_ON)
             return conclude(d, end, &why, err);
     }

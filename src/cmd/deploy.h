@@ -16,6 +16,13 @@ typedef struct CmdDeploy {
 int cmd_deploy_look(CmdDeploy *d, Err *err) _must_check_;
 /* Puts `next` into the cloud (taken) and makes it the record. */
 int cmd_deploy_step(CmdDeploy *d, ReleaseRecord *next, Err *err) _must_check_;
+/* Makes the hosts as the record says; the plan is made with it in sight, though a listing may be a
+ * moment behind. ERR_HEALTH if one does not become well. */
+int cmd_deploy_converge(CmdDeploy *d, Err *err) _must_check_;
+/* The same once more after some seconds: what was restarted has to stay healthy for longer than the
+ * edge leaves out one that refused it (role_edge.c: 2 s), or else the next would be stopped while
+ * the edge still spares the last. */
+int cmd_deploy_settle(CmdDeploy *d, Err *err) _must_check_;
 /* Goes on from the record until it ends. ERR_HEALTH if it went back, or is stuck. */
 int cmd_deploy_run(CmdDeploy *d, Err *err) _must_check_;
 void cmd_deploy_clear(CmdDeploy *d);

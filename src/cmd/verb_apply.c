@@ -1,7 +1,5 @@
 /* atoll apply: makes the cloud what the island file says. */
 #include "cmd/cmd.h"
-#include "io/file.h"
-#include <unistd.h>
 
 typedef struct Options {
     bool yes, no_wait;
@@ -36,34 +34,7 @@ static const Opt options[] = {
 /* Only new servers need the package; so it is looked for when there is one to be made. */
 static int find_package(const Options *o, const CmdPlan *p, char **ret, Err *err)
 {
-    if (!cmd_plan_creates(p, RESOURCE_SERVER))
-        return 0;
-    if (o->package) {
-        if (!file_exists(o->package))
-            return err_set(err, ERR_NOT_FOUND, "no package at %s", o->package);
-        *ret = xstrdup(o->package);
-        return 0;
-    }
-    char self[4096] = "";
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    char *slash = n > 0 ? strrchr(self, '/') : NULL;
-    if (slash)
-        *slash = '\0';
-    const char *const folders[] = {self, "/var/cache/apt/archives"};
-    for (size_t f = 0; f < ARRAY_LEN(folders); f++) {
-        _cleanup_(strlist_clear) StrList names = {0};
-        if (file_list(folders[f], &names, NULL) < 0)
-            continue;
-        for (size_t i = 0; i < names.len; i++)
-            if (starts_with(names.items[i], "atoll_" ATOLL_VERSION) &&
-                ends_with(names.items[i], ".deb")) {
-                *ret = path_join(folders[f], names.items[i]);
-                return 0;
-            }
-    }
-    err_set(err, ERR_PREFLIGHT,
-            "new servers install atoll " ATOLL_VERSION ", and its package was not found");
-    return err_hint(err, "--package FILE names it; `make deb` builds it from source");
+    return cmd_plan_creates(p, RESOURCE_SERVER) ? cmd_package(o->package, ret, err) : 0;
 }
 
 /* A saved plan has its options in it. */

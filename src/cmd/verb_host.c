@@ -4,6 +4,8 @@
 #include "host/agent.h"
 #include "io/systemd.h"
 
+#include <unistd.h>
+
 typedef struct Options {
     const char *root;
 } Options;
@@ -24,10 +26,15 @@ static int run(Cmd *c, char **operands, Err *err)
     log_init("host", c->common.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     const char *root = o->root ? o->root : "";
     bool real = !*root && systemd_is_there();
-    return agent_run(&(AgentOptions){.root = root,
-                                     .driver = real ? &driver_systemd : &driver_child,
-                                     .stop = c->stop},
-                     err);
+    int r = agent_run(&(AgentOptions){.root = root,
+                                      .driver = real ? &driver_systemd : &driver_child,
+                                      .stop = c->stop},
+                      err);
+    if (r <= 0)
+        return r;
+    _cleanup_free_ char *program = xasprintf("%s/usr/bin/atoll", root);
+    execl(program, program, "host", "--root", root, (char *)NULL);
+    return err_set(err, ERR_IO, "cannot start %s: %m", program);
 }
 
 const Verb verb_host = {

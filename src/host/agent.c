@@ -7,6 +7,7 @@
 #include "host/mailbox.h"
 #include "host/release_store.h"
 #include "host/role_services.h"
+#include "host/upgrade.h"
 #include "host/volume.h"
 #include "io/child.h"
 #include "io/file.h"
@@ -34,6 +35,7 @@ typedef struct Agent {
     Mailbox *mail;
     Supervisor *services;
     ReleaseStore *releases;
+    Upgrade *upgrade;
     Machine *machine; /* NULL on a pocket server */
     /* The bundle that is run; number 0: none yet. */
     int64_t number;
@@ -185,7 +187,10 @@ static int install(Agent *a, Msec now, Err *err)
     r = role_services(a->spec, a->secrets, &paths, &services, err);
     if (r == 0)
         r = supervisor_set(a->services, &services, now, err);
-    return r < 0 ? r : let_go(a, err);
+    if (r == 0)
+        r = let_go(a, err);
+    /* Last, so that one that fails holds up nothing else. */
+    return r < 0 ? r : upgrade_ready(a->upgrade, a->spec, a->urls, now, err);
 }
 
 static void try_install(Agent *a, Msec now)
@@ -366,6 +371,8 @@ static void agent_turn(Agent *a)
     look_at_mail(a, now);
     look_at_machine(a, now);
     try_install(a, now);
+    if (a->installed)
+        upgrade_alive(a->upgrade);
     supervisor_tick(a->services, now);
     report(a, now);
 }
@@ -376,6 +383,7 @@ static void agent_clear(Agent *a)
     (void)supervisor_close(a->services);
     agent_state_clear(&a->state);
     (void)release_store_close(a->releases);
+    (void)upgrade_close(a->upgrade);
     json_decref(a->spec);
     json_decref(a->urls);
     (void)vault_free(a->secrets);
@@ -402,6 +410,7 @@ int agent_run(const AgentOptions *o, Err *err)
         return r;
     a.services = supervisor_open(o->driver, o->root, log_dir);
     a.releases = release_store_open(o->root, a.paths.canary);
+    a.upgrade = upgrade_open(o->root);
     if (!*o->root)
         a.machine = machine_new("", NULL, time_mono());
     open_kept(&a, &kept, time_mono());
@@ -409,7 +418,7 @@ int agent_run(const AgentOptions *o, Err *err)
     json_decref(kept);
     log_info("%s is up; its services are run by the %s driver", a.state.server, o->driver->name);
     child_notify("READY=1");
-    while (!*o->stop) {
+    while (!*o->stop && !upgrade_wants_exec(a.upgrade)) {
         agent_turn(&a);
         if (!*o->stop)
             time_sleep(TURN_MS);
@@ -422,5 +431,5 @@ int agent_run(const AgentOptions *o, Err *err)
     log_info("stopping the services");
     while (!supervisor_stop(a.services, time_mono()))
         time_sleep(TURN_MS);
-    return 0;
+    return upgrade_wants_exec(a.upgrade) ? 1 : 0;
 }

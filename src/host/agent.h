@@ -19,4 +19,6 @@ typedef struct AgentOptions {
     const ServiceDriver *driver;
     const volatile sig_atomic_t *stop;
 } AgentOptions;
+/* 0 when it was stopped; 1 when it has unpacked another version of itself (host/upgrade.h), which
+ * is to be executed now. */
 int agent_run(const AgentOptions *o, Err *err) _must_check_;

@@ -44,6 +44,8 @@ static const char script[] =
     "    { say 'the package is not what it should be'; exit 1; }\n"
     "(umask 022; mkdir -p \"$root/etc\" \"$root/var/lib\")\n"
     "mkdir -p \"$root/etc/atoll\" \"$root/var/lib/atoll\"\n"
+    "cp \"$pkg\" \"$root/var/lib/atoll/package.deb\"\n"
+    "printf '%s\\n' \"$sha\" >\"$root/var/lib/atoll/package.sha256\"\n"
     "printf '%s\\n' \"$boot\" >\"$root/etc/atoll/boot.json\"\n"
     "say 'installing the package'\n"
     "if [ -n \"$root\" ]; then\n"
@@ -77,33 +79,31 @@ static Secret *boot_key_new(const Vault *v, const char *server, const char *nonc
     return vault_derive_new(v, label);
 }
 
-/* Puts the package where the script fetches it. Its name is its hash, so what is there with the
- * same size is the same. *ret_sha is 64 hex digits. */
-static int upload_package(const BootInput *in, Buf *ret_sha, Err *err)
+int boot_package(Cloud *cloud, const char *island, const char *package, Buf *ret_sha, Err *err)
 {
     _cleanup_(buf_clear) Buf sha = BUF_INIT(BUF_MAX_LINE);
     _cleanup_json_ json_t *list = NULL;
     struct stat st;
 
-    if (stat(in->package, &st) < 0) {
-        (void)err_set(err, ERR_CONFIG, "cannot find atoll's own package %s: %m", in->package);
+    if (stat(package, &st) < 0) {
+        (void)err_set(err, ERR_CONFIG, "cannot find atoll's own package %s: %m", package);
         return err_hint(err, "--package names it");
     }
-    int r = crypt_hash_file(CRYPT_SHA256, in->package, &sha, err);
+    int r = crypt_hash_file(CRYPT_SHA256, package, &sha, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *container = xasprintf("%s-boot", in->island);
+    _cleanup_free_ char *container = xasprintf("%s-boot", island);
     _cleanup_free_ char *name = xasprintf("%s.deb", sha.p);
-    r = swift_list(in->cloud, container, name, &list, err);
+    r = swift_list(cloud, container, name, &list, err);
     if (r < 0)
         return r;
     if (json_array_size(list) == 0 ||
         json_int(json_array_get(list, 0), "bytes", -1) != (int64_t)st.st_size) {
         _cleanup_free_ char *path = xasprintf("%s/%s", container, name);
-        r = swift_put(in->cloud, path,
-                      &(SwiftPut){.file = in->package,
-                                  .content_type = "application/vnd.debian.binary-package"},
-                      err);
+        r = swift_put(
+            cloud, path,
+            &(SwiftPut){.file = package, .content_type = "application/vnd.debian.binary-package"},
+            err);
     }
     if (r == 0)
         buf_add(ret_sha, sha.p, sha.len);
@@ -171,7 +171,7 @@ int boot_user_data(const BootInput *in, const Vault *v, Buf *ret_user_data, Err 
     _cleanup_free_ char *url = NULL;
     _cleanup_secret_ Secret *key = vault_derive_new(v, "temp-url/boot");
 
-    int r = upload_package(in, &sha, err);
+    int r = boot_package(in->cloud, in->island, in->package, &sha, err);
     if (r < 0)
         return err_wrap(err, "uploading atoll's package");
     _cleanup_free_ char *path = xasprintf("%s-boot/%s.deb", in->island, sha.p);
@@ -282,9 +282,21 @@ static char *bundle_type_new(const json_t *spec, const char *key_mark, Msec expi
     return buf_detach(&type);
 }
 
+/* NULL where the spec names none. */
+static int package_url(const SendInput *in, const Vault *v, char **ret, Err *err)
+{
+    _cleanup_secret_ Secret *key = vault_derive_new(v, "temp-url/boot");
+    const char *sha = json_str(in->spec, "atoll");
+    _cleanup_free_ char *path = xasprintf("%s-boot/%s.deb", in->island, sha ? sha : "");
+
+    return sha ? swift_temp_url(in->cloud, key, "GET", path, false, in->now + PACKAGE_URL_LIFE, ret,
+                                err)
+               : 0;
+}
+
 int boot_send(const SendInput *in, const Vault *v, Err *err)
 {
-    _cleanup_free_ char *public = NULL, *in_url = NULL, *out_url = NULL;
+    _cleanup_free_ char *public = NULL, *in_url = NULL, *out_url = NULL, *package = NULL;
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
     Msec expires = in->now + MAIL_URL_LIFE;
 
@@ -300,8 +312,11 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
                          &out_url, err);
     if (r < 0)
         return r;
+    r = package_url(in, v, &package, err);
+    if (r < 0)
+        return r;
     r = bundle_make(&(BundleHead){in->server, in->nonce, in->number}, public, in->spec, v,
-                    &(BundleUrls){in_url, out_url, expires / SECOND}, &text, err);
+                    &(BundleUrls){in_url, out_url, expires / SECOND, package}, &text, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);

@@ -23,10 +23,15 @@ typedef struct BootInput {
 
 #define BOOT_URL_LIFE (20 * MINUTE)
 #define MAIL_URL_LIFE (30 * DAY)
+#define PACKAGE_URL_LIFE (1 * DAY)
 
 /* A fresh nonce: 16 hex digits. */
 void boot_nonce(char ret[static 17]);
-/* Uploads the package to <island>-boot/<sha256>.deb unless it is there, and builds the script.
+/* Puts a package where servers fetch it, <island>-boot/<sha256>.deb: what is there under its hash
+ * with the same size is the same. *ret_sha: 64 hex digits are appended. */
+int boot_package(Cloud *cloud, const char *island, const char *package, Buf *ret_sha,
+                 Err *err) _must_check_;
+/* Uploads the package, and builds the script.
  * *ret_user_data is to be wiped. */
 int boot_user_data(const BootInput *in, const Vault *v, Buf *ret_user_data, Err *err) _must_check_;
 

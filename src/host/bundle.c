@@ -81,6 +81,8 @@ static int seal_body(const BundleHead *head, const char *host_public_b64, const 
     _cleanup_json_ json_t *body =
         json_make_new("{s:O, s:O, s:{s:s, s:s, s:I}}", "spec", spec, "secrets", secrets, "urls",
                       "in", urls->in, "out", urls->out, "expires", (json_int_t)urls->expires_s);
+    if (urls->package)
+        json_object_set_new(json_object_get(body, "urls"), "package", json_string(urls->package));
     _cleanup_(buf_wipe) Buf plain = BUF_INIT(BUNDLE_MAX_BYTES);
     _cleanup_free_ char *text = json_text_new(body), *purpose = purpose_new(head);
     buf_str(&plain, text);

@@ -25,6 +25,7 @@ typedef struct BundleHead {
 typedef struct BundleUrls {
     const char *in, *out; /* prefix TempURLs: the object's name goes before the '?' */
     int64_t expires_s;
+    const char *package; /* of atoll itself, where the spec names one; or NULL */
 } BundleUrls;
 
 int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,

@@ -57,12 +57,33 @@ static int number_of(Str s, int otherwise)
     return parse_int(text, 0, INT32_MAX, &n) ? (int)n : otherwise;
 }
 
+/* "web.0+web.1" */
+static void read_keys(Str s, StrList *ret)
+{
+    Str key;
+
+    while (str_next(&s, '+', &key))
+        if (key.n)
+            strlist_addf(ret, "%.*s", (int)key.n, key.p);
+}
+
+static void write_keys(const char *name, const StrList *keys, Buf *b)
+{
+    for (size_t i = 0; i < keys->len; i++)
+        i ? buf_printf(b, "+%s", keys->items[i]) : buf_printf(b, "; %s=%s", name, keys->items[i]);
+}
+
+/* 64 hex digits, or NULL. */
+static char *read_hash_new(Str s)
+{
+    return s.n == 64 && strspn(s.p, "0123456789abcdef") >= 64 ? xstrndup(s.p, s.n) : NULL;
+}
+
 /* False for what is none of ours, or was written by a later version in words not known here: the
  * one before it counts then, and no step is taken twice, for its number is taken. */
 static bool read_one(const char *type, ReleaseRecord *ret)
 {
     int phase = 0, prepare = 0;
-    Str told, key;
 
     ReleaseRecord r = {.now = parse_release_new(mail_param(type, RELEASE_TYPE, "now")),
                        .to = parse_release_new(mail_param(type, RELEASE_TYPE, "to")),
@@ -77,10 +98,10 @@ static bool read_one(const char *type, ReleaseRecord *ret)
     }
     r.phase = (ReleasePhase)phase;
     r.prepare = (ReleasePrepare)prepare;
-    told = mail_param(type, RELEASE_TYPE, "told");
-    while (str_next(&told, '+', &key))
-        if (key.n)
-            strlist_addf(&r.told, "%.*s", (int)key.n, key.p);
+    read_keys(mail_param(type, RELEASE_TYPE, "told"), &r.told);
+    r.atoll = read_hash_new(mail_param(type, RELEASE_TYPE, "atoll"));
+    r.atoll_to = read_hash_new(mail_param(type, RELEASE_TYPE, "atoll-to"));
+    read_keys(mail_param(type, RELEASE_TYPE, "atoll-told"), &r.atoll_told);
     *ret = r;
     return true;
 }
@@ -127,9 +148,13 @@ void release_copy(ReleaseRecord *to, const ReleaseRecord *from)
 
     r.now = json_incref(from->now);
     r.to = json_incref(from->to);
-    r.told = (StrList){0};
+    r.told = r.atoll_told = (StrList){0};
+    r.atoll = from->atoll ? xstrdup(from->atoll) : NULL;
+    r.atoll_to = from->atoll_to ? xstrdup(from->atoll_to) : NULL;
     for (size_t i = 0; i < from->told.len; i++)
         strlist_add(&r.told, from->told.items[i]);
+    for (size_t i = 0; i < from->atoll_told.len; i++)
+        strlist_add(&r.atoll_told, from->atoll_told.items[i]);
     *to = r;
 }
 
@@ -138,6 +163,9 @@ void release_clear(ReleaseRecord *r)
     json_decref(r->now);
     json_decref(r->to);
     strlist_clear(&r->told);
+    strlist_clear(&r->atoll_told);
+    free(r->atoll);
+    free(r->atoll_to);
     *r = (ReleaseRecord){0};
 }
 
@@ -153,10 +181,14 @@ void release_type(const ReleaseRecord *r, Buf *b)
     buf_str(b, "; to=");
     release_text(r->to, b);
     buf_printf(b, "; prepare=%s; try=%d; gate=%d", prepares[r->prepare], r->attempt, r->gate_s);
-    for (size_t i = 0; i < r->told.len; i++)
-        buf_printf(b, "%s%s", i ? "+" : "; told=", r->told.items[i]);
+    write_keys("told", &r->told, b);
     if (r->maintenance)
         buf_str(b, "; maintenance=1");
+    if (r->atoll)
+        buf_printf(b, "; atoll=%s", r->atoll);
+    if (r->atoll_to)
+        buf_printf(b, "; atoll-to=%s", r->atoll_to);
+    write_keys("atoll-told", &r->atoll_told, b);
 }
 
 const json_t *release_of_host(const ReleaseRecord *r, const char *key)
@@ -190,12 +222,16 @@ static bool has_role(const json_t *spec, const char *role)
 
 void release_spec(const ReleaseRecord *r, json_t *spec)
 {
-    const json_t *runs = release_of_host(r, json_str_or(spec, "server", ""));
+    const char *key = json_str_or(spec, "server", "");
+    const json_t *runs = release_of_host(r, key);
+    const char *atoll = strlist_has(&r->atoll_told, key) ? r->atoll_to : r->atoll;
     bool prepares_it = json_bool(spec, "prepare", false);
     bool mastodon = has_role(spec, "web") || has_role(spec, "worker");
 
     json_object_del(spec, "prepare");
     json_object_del(spec, "release");
+    if (atoll)
+        json_object_set_new(spec, "atoll", json_string(atoll));
     if (r->maintenance && has_role(spec, "edge"))
         json_object_set_new(spec, "maintenance", json_true());
     if (!mastodon)

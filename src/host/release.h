@@ -6,7 +6,7 @@
  * the listing that every plan makes shows it:
  *
  *   application/vnd.atoll.release; phase=roll; now=<release>; to=<release>; prepare=pre; try=1;
- *   told=web.0+web.1; gate=180; maintenance=1
+ *   told=web.0+web.1; gate=180; maintenance=1; atoll=<sha256>; atoll-to=<sha256>; atoll-told=web.0
  *
  * where <release> is "kind,version,ref" (want.h). No record: the island file's release, until the
  * first apply writes one.
@@ -46,6 +46,10 @@ typedef struct ReleaseRecord {
     StrList told; /* keys of hosts */
     int gate_s;   /* so long a service may take to become healthy */
     bool maintenance;
+    /* atoll itself, by its package's SHA-256 in hex (host/upgrade.h): what hosts have, and what
+     * those in atoll_told are to have; NULL: nothing is said of it. */
+    char *atoll, *atoll_to;
+    StrList atoll_told;
 } ReleaseRecord;
 
 const char *release_phase_word(ReleasePhase p);
@@ -64,7 +68,7 @@ void release_type(const ReleaseRecord *r, Buf *ret_content_type);
 const json_t *release_of_host(const ReleaseRecord *r, const char *key);
 /* Makes a host's spec (island/want.h: "release", "prepare": bool) that of the record: "release"
  * what it runs, "fetch" what it also has to have on its disk, "prepare" {"do", "release",
- * "attempt"} or not there, "gate_s", "maintenance" (edge). */
+ * "attempt"} or not there, "gate_s", "maintenance" (edge), "atoll". */
 void release_spec(const ReleaseRecord *r, json_t *spec);
 /* "canary 2", "ghcr.io/mastodon/mastodon v4.7.6". Returns `out`. */
 const char *release_words(const json_t *release, char out[static 128]);
