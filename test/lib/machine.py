@@ -1,18 +1,20 @@
 """Real machines for the tests: Debian with systemd as PID 1 and cloud-init, booted by systemd-nspawn
 from nothing but its user_data, as Nova boots a server.
 
-    from machine import Machine, why_not
+    from machine import Machine
     machine = Machine(t, "reef-web-0", user_data)    # Skipped, with the reason, where it can't be
-    machine.boot(); machine.run("systemctl", "is-active", "ssh"); machine.reboot()
+    machine.boot(); machine.run("systemctl", "is-active", "atoll-host"); machine.reboot()
 
 A machine has the network namespace of the host, so pocket's 127.x addresses are the same inside and
 outside. Hence nothing inside may set up interfaces, addresses or packet filters: it would be the
-host's. Its volumes are loop devices on sparse files, blank at first, attached from the first boot on.
+host's. podman runs in it with --cgroups=disabled --network=host. Its volumes are loop devices on
+sparse files, blank at first, attached from the first boot on. Of its disk, files may be put into
+`upper` while it is off.
 
 The root folder is made once, with debootstrap and apt from where this machine has its packages
-(about a minute), and kept in $XDG_CACHE_HOME/atoll/machine (600 MB) until what it is made from
-changes. Each machine has an overlay over it, which costs nothing to make; /var/lib/containers is a
-plain folder, since podman can't put its overlays over another one.
+(75 s), and kept in $XDG_CACHE_HOME/atoll/machine (760 MB) until what it is made from changes. Each
+machine has an overlay over it, which costs nothing to make (a copy takes 2 s); /var/lib/containers is
+a plain folder, since podman can't put its overlays over another one.
 
 Everything ends with the test, however that ends: nspawn is the first process of a PID namespace that
 dies with us, and mounts are in a mount namespace of its own. What a killed run leaves (folders,
@@ -262,16 +264,19 @@ def find_root():
     if not os.path.isdir(root):
         start = time.monotonic()
         make_root(root + ".new", packages, codename)
+        open(root + ".lock", "a").close()
         os.rename(root + ".new", root)
         print(f"# the root folder took {time.monotonic() - start:.0f} s", flush=True)
     return root
 
 
-def remove_other_roots(root):
-    """Roots of former recipes. A machine holds the lock of its root."""
+def remove_old_roots():
+    """Those that no test has used for a week; another checkout may have a recipe of its own. A machine
+    holds the lock of its root."""
     for name in os.listdir(CACHE):
         path = f"{CACHE}/{name}"
-        if re.fullmatch("root-[0-9a-f]{12}", name) and path != root:
+        if (re.fullmatch("root-[0-9a-f]{12}", name) and
+                time.time() - os.path.getmtime(path + ".lock") > 7 * 86400):
             held = lock(path + ".lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
             if held:
                 shutil.rmtree(path, ignore_errors=True)
@@ -292,7 +297,8 @@ def prepare():
         remove_stale()
         root = find_root()
         kept = lock(root + ".lock", fcntl.LOCK_SH)
-        remove_other_roots(root)
+        os.utime(root + ".lock")
+        remove_old_roots()
     return root, kept
 
 
@@ -356,7 +362,9 @@ class Machine:
                 ["unshare", "--mount", "--propagation", "private", "--pid", "--fork",
                  "--kill-child=SIGKILL", "--mount-proc", "sh", "-c", NSPAWN, "nspawn",
                  self.root, self.dir, self.name, self.hostname, *self.volumes],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": PATH},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                # As Debian boots: one hierarchy, also where the host has the old ones.
+                env={"PATH": PATH, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 preexec_fn=self._enter_groups)
         self.leader = until(f"{self.name} has a first process", 20, self._find_leader)
         until(f"systemd of {self.name} answers", 30, lambda: self.run(
