@@ -5,10 +5,12 @@ from nothing but its user_data, as Nova boots a server.
     machine = Machine(t, "reef-web-0", user_data)    # Skipped, with the reason, where it can't be
     machine.boot(); machine.run("systemctl", "is-active", "atoll-host"); machine.reboot()
 
-A machine has the network namespace of the host, so pocket's 127.x addresses are the same inside and
-outside. Hence nothing inside may set up interfaces, addresses or packet filters: it would be the
-host's. podman runs in it with --cgroups=disabled --network=host. Its volumes are loop devices on
-sparse files, blank at first, attached from the first boot on. Of its disk, files may be put into
+The test, its pocket and its machines share a network namespace that is theirs: pocket's 127.x
+addresses are the same inside and outside of a machine, what a machine does to addresses and packet
+filters ends with the test, and the way out to Debian's packages is slirp4netns. (A proxy on this
+machine's own loopback is out of reach there.) podman runs with --cgroups=disabled --network=host. A
+machine's volumes are loop devices on sparse files, blank at first, attached from the first boot on.
+Of its disk, files may be put into
 `upper` while it is off.
 
 The root folder is made once, with debootstrap and apt from where this machine has its packages
@@ -20,6 +22,7 @@ Everything ends with the test, however that ends: nspawn is the first process of
 dies with us, and mounts are in a mount namespace of its own. What a killed run leaves (folders,
 control groups) is removed by the next one, when nobody holds its lock any more.
 """
+import ctypes
 import fcntl
 import hashlib
 import itertools
@@ -58,12 +61,15 @@ mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/
 root=$1 dir=$2 name=$3 host=$4
 shift 4
 exec systemd-nspawn --quiet --boot --directory="$dir/root" --machine="$name" --hostname="$host" \
-    --register=no --keep-unit --resolv-conf=copy-host --console=pipe \
+    --register=no --keep-unit --resolv-conf=off --console=pipe \
     --bind="$dir/containers:/var/lib/containers" \
     --capability=all --drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE \
     --system-call-filter="@keyring bpf @mount" "$@"
 """
+CLONE_NEWNET = 0x40000000  # unshare(2)
+NAMESERVER = "nameserver 10.0.2.3\n"  # slirp4netns'
 numbers = itertools.count()
+gateway = None
 
 
 def release():
@@ -85,7 +91,7 @@ def why_not():
         return "booting machines needs root"
     if release().get("ID") != "debian":
         return "machines are made from this system's packages, and this is not Debian"
-    for program in ("debootstrap", "systemd-nspawn", "unshare", "nsenter"):
+    for program in ("debootstrap", "systemd-nspawn", "slirp4netns", "unshare", "nsenter"):
         if not shutil.which(program, path=PATH):
             return f"{program} is not installed (scripts/deps test)"
     groups = own_groups()
@@ -98,8 +104,9 @@ def why_not():
     with open("/proc/filesystems") as f:
         if "\toverlay\n" not in f.read():
             return "this kernel has no overlayfs"
-    if not os.path.exists("/dev/loop-control"):
-        return "there are no loop devices for volumes"
+    for device, what in (("/dev/loop-control", "volumes"), ("/dev/net/tun", "the network")):
+        if not os.path.exists(device):
+            return f"{device} is not there, for {what}"
     return None
 
 
@@ -286,9 +293,35 @@ def remove_old_roots():
 
 # --- machines ---
 
+def enter_network():
+    """From here on this process and what it starts are in a network namespace of their own."""
+    global gateway
+    if gateway:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    host = os.open("/proc/self/ns/net", os.O_RDONLY)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise Skipped(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, env={"PATH": PATH})
+
+    def in_host_network():
+        die_with_parent()
+        libc.setns(host, CLONE_NEWNET)
+
+    ready, write = os.pipe()
+    gateway = subprocess.Popen(
+        ["slirp4netns", "--configure", "--mtu=65520", f"--ready-fd={write}", str(os.getpid()), "tap0"],
+        preexec_fn=in_host_network, pass_fds=[write], env={"PATH": PATH}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(write)
+    check(os.read(ready, 1) == b"1", "slirp4netns did not start")
+    os.close(ready)
+    os.close(host)
+
+
 def prepare():
-    """Makes the root folder if it is not there; the lock that keeps it. Skipped, where no machine can
-    be booted."""
+    """Makes the root folder if it is not there, and enters the machines' network: before pocket is
+    started. Returns the folder and the lock that keeps it. Skipped, where no machine can be booted."""
     reason = why_not()
     if reason:
         raise Skipped(reason)
@@ -299,6 +332,7 @@ def prepare():
         kept = lock(root + ".lock", fcntl.LOCK_SH)
         os.utime(root + ".lock")
         remove_old_roots()
+    enter_network()
     return root, kept
 
 
@@ -317,6 +351,7 @@ class Machine:
         for folder in ("upper", "work", "root", "containers", "volumes"):
             os.mkdir(f"{self.dir}/{folder}", 0o755)
         put(self.dir, "/console.log", "", 0o600)
+        put(self.upper, "/etc/resolv.conf", NAMESERVER)
         seed = "/var/lib/cloud/seed/nocloud"
         put(self.upper, f"{seed}/meta-data", f"instance-id: {self.name}\nlocal-hostname: {name}\n")
         with open(f"{self.upper}{seed}/user-data", "wb") as f:
