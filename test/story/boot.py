@@ -8,8 +8,10 @@ booted (not root, no namespaces) that is said, and the tests are skipped.
 """
 import base64
 import functools
+import http.server
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
@@ -131,6 +133,34 @@ def check_units(machine):
     equal(machine.run("systemd-analyze", "verify", *units).err, "", "systemd-analyze verify")
 
 
+METADATA = "169.254.169.254"
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def check_metadata(machine):
+    """The address where user_data is read answers root and nobody else. (The network is the test's own:
+    test/lib/machine.py.)"""
+    subprocess.run(["ip", "address", "replace", f"{METADATA}/32", "dev", "lo"], check=True,
+                   env={"PATH": PATH})
+    service = http.server.HTTPServer((METADATA, 80), Metadata)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    ask = ("curl", "--silent", "--fail", "--max-time", "5", "--output", "/dev/null", f"http://{METADATA}/")
+    machine.run(*ask)
+    for user in ("mastodon", "postgres", "redis", "www-data"):
+        # 7: the connection is refused (curl(1)).
+        machine.run("runuser", "-u", user, "--", *ask, code=7)
+    service.shutdown()
+    service.server_close()
+
+
 @with_evidence
 def test_a_server_boots_and_comes_back(t):
     (machine,), address = boot_island(t, ONE, ["reef-web-0"])
@@ -146,6 +176,7 @@ def test_a_server_boots_and_comes_back(t):
     database, start = machine.run(*IDENTITY).out, invocation(machine)
     say(t, "/ready")
     check_units(machine)
+    check_metadata(machine)
 
     # pg_hba.conf's `samenet` has to know this machine's networks: no line of it is passed over.
     log = machine.run("journalctl", "--no-pager", "--output", "cat", "--unit", "atoll-postgres").out
@@ -161,6 +192,7 @@ def test_a_server_boots_and_comes_back(t):
     equal(machine.run(*IDENTITY).out, database, "the database after the reboot")
     t.pocket.start()
     ready(address, 60)
+    check_metadata(machine)
     say(t, "/ready after the reboot")
 
     # The agent is killed: systemd starts it again, and the services are there again.
