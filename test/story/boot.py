@@ -10,11 +10,13 @@ import base64
 import functools
 import http.server
 import os
+import shutil
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
+from load import Load, all_ran_once, jobs as enqueue
 from machine import Machine, prepare
 
 MEDIA = "media: {container: user-uploads, cloud: pocket-media}\n"
@@ -274,6 +276,71 @@ def test_a_bundle_that_is_not_meant_is_refused(t):
     state = {s["key"]: s["health"] for s in t.atoll("status", "--json").events("server")}
     equal(state, {"web.0": "healthy", "jobs.0": "healthy"}, "status")
     equal(ready(address, 5)["puma_pid"], before["puma_pid"], "Puma's pid after the next apply")
+
+
+def repacked(t, version, agent=None):
+    """atoll's package again, as another version; with another program for `agent`."""
+    tree, out = f"{t.dir}/repack", f"{t.dir}/atoll-{version}.deb"
+    shutil.rmtree(tree, ignore_errors=True)
+    t.run("dpkg-deb", "-R", f"{BUILD}/atoll.deb", tree)
+    control = f"{tree}/DEBIAN/control"
+    with open(control) as f:
+        text = re.sub(r"^Version: .*$", f"Version: {version}", f.read(), flags=re.M)
+    with open(control, "w") as f:
+        f.write(text)
+    if agent:
+        with open(f"{tree}/usr/bin/atoll", "w") as f:
+            f.write(agent)
+    result = t.run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, out)
+    equal(result.code, 0, f"dpkg-deb: {result}")
+    return out
+
+
+def version(machine):
+    return machine.run("dpkg-query", "-W", "-f", "${Version}", "atoll").out
+
+
+@with_evidence
+def test_atoll_itself_is_upgraded(t):
+    (machine,), address = boot_island(t, ONE, ["reef-web-0"])
+    before, start, old = ready(address, 30), invocation(machine), version(machine)
+    load = Load(f"http://{address}:8080/health", 50)
+    t.atoll("upgrade", "-y", "--package", repacked(t, "9.1"))
+    say(t, "upgraded")
+    equal(version(machine), "9.1", "atoll's version")
+    check(invocation(machine) not in ("", start), "the agent is the old one")
+    # One that does not come up: the server helps itself.
+    result = t.atoll("upgrade", "-y", "--package", repacked(t, "9.2", "#!/bin/sh\nexit 1\n"), code=9)
+    check("did not come up; the one before runs" in result.err, result)
+    load.end()
+    say(t, "a broken one was put back")
+    equal(version(machine), "9.1", f"atoll's version, not {old}")
+    equal(machine.run("systemctl", "is-active", "atoll-host").out.strip(), "active", "atoll-host")
+    check(not load.bad, f"{load.bad[:5]} of {load.sent}")
+    equal(ready(address, 30)["puma_master_pid"], before["puma_master_pid"], "Puma ran on")
+    check("No changes" in t.atoll("plan", "--detailed-exitcode").out, "plan")
+
+
+@with_evidence
+def test_a_release_on_real_servers(t):
+    (web, jobs), address = boot_island(t, TWO, ["reef-web-0", "reef-jobs-0"])
+    base = f"http://{address}:8080"
+    equal(ready(address, 30)["version"], "1", "the release")
+    tokens = [(enqueue(base, n, ms), n) for n, ms in ((960, 50), (30, 1000), (10, 5000))]
+    t.atoll("deploy", "-y", "2")
+    say(t, "deployed")
+    equal(ready(address, 30)["version"], "2", "the release")
+    for token, n in tokens:
+        all_ran_once(base, token, n, 120)
+    for machine, service in ((web, "atoll-web"), (jobs, "atoll-worker.1")):
+        where = machine.run("systemctl", "show", "-P", "WorkingDirectory", service).out
+        check("canary-2" in where, f"{service} runs in {where}")
+        left = [line for line in machine.run("ps", "-eo", "args").out.splitlines() if "canary-1" in line]
+        equal(left, [], "old processes")
+    result = t.atoll("deploy", "-y", "3", "--gate", "10s", code=9)
+    check("/health answers 500" in result.err, result)
+    equal(ready(address, 30)["version"], "2", "the release after one that failed")
+    say(t, "one that fails its gate went back")
 
 
 @with_evidence

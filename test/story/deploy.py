@@ -16,6 +16,11 @@ TIERS = ISLAND_HEAD + """\
   jobs:   {flavor: m1.small, count: 2, roles: [worker]}
   db:     {flavor: m1.small, roles: [postgres, redis], volume: {size: 10GB}}
 """
+# Two waves only: for what is tried many times.
+SMALL = ISLAND_HEAD + """\
+  web:    {flavor: m1.small, count: 2, roles: [edge, web, worker]}
+  db:     {flavor: m1.small, roles: [postgres, redis], volume: {size: 10GB}}
+"""
 PHASES = ["fetch", "pre", "roll", "post"]
 
 
@@ -147,7 +152,7 @@ def fails(t, base, version, words, code=9, gate="10s"):
 
 
 def test_what_fails_goes_back(t):
-    base = start(t)
+    base = start(t, SMALL)
     for version, words in (("3", "/health answers 500"), ("6", "exit status 1"),
                            ("5", "prepare: exit status 1"),
                            ("77", "the canary has no version 77")):
@@ -160,7 +165,7 @@ def test_what_fails_goes_back(t):
 
 
 def test_a_migration_after_the_restart_fails(t):
-    start(t)
+    start(t, SMALL)
     result = t.atoll("deploy", "-y", "4", code=9)
     check("prepare: exit status 1" in result.err and "tries them again" in result.err, result)
     equal(t.ready()["version"], "4", "the release that runs meanwhile")
@@ -177,7 +182,7 @@ def test_a_migration_after_the_restart_fails(t):
 
 
 def test_held_and_taken_back(t):
-    start(t)
+    start(t, SMALL)
     result = t.atoll("deploy", "-y", "2", "--hold")
     check("atoll rollback" in result.out, result)
     equal(t.ready()["version"], "2", "the release while it is held")
@@ -219,7 +224,7 @@ def kill_at(t, phase):
 
 
 def test_the_operators_machine_dies(t):
-    base = start(t)
+    base = start(t, SMALL)
     for phase in PHASES:
         token = jobs(base, 200, 20)
         load = Load(base + "/health", 50)
