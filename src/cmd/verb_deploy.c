@@ -1,5 +1,6 @@
 /* atoll deploy: another release of Mastodon, without an outage. */
 #include "cmd/deploy.h"
+#include "deploy/rules.h"
 
 typedef struct Options {
     bool yes, dry_run, hold;
@@ -68,6 +69,49 @@ static void say_plan(const CmdDeploy *d, const json_t *to)
             release_words(to, into), prepares, order.p, prepares);
 }
 
+/* What is known of the way from here to there. Printed; refusals end it. */
+static int check_way(const CmdDeploy *d, const json_t *to, Err *err)
+{
+    static const char *const words[] = {[FINDING_REFUSAL] = "can't be",
+                                        [FINDING_WARNING] = "beware",
+                                        [FINDING_STEP] = "to be done"};
+    _cleanup_(findings_clear) Findings l = {0};
+    Version a, b;
+    char today[TIME_TEXT_MAX];
+
+    int r = version_parse(json_str_or(d->record.now, "version", ""), &a, err);
+    if (r == 0)
+        r = version_parse(json_str_or(to, "version", ""), &b, err);
+    if (r < 0)
+        return r;
+    if (a.canary != b.canary) {
+        (void)err_set(err, ERR_PREFLIGHT,
+                      "the canary's database is not Mastodon's: one can't follow the other");
+        return err_hint(err, "`atoll destroy --data`, then `atoll apply` with the other release");
+    }
+    time_format(cloud_now(d->c->clouds.of[CLOUD_OF_ISLAND]), false, today);
+    today[strlen("2026-11-28")] = '\0';
+    rules_find(&(DeployWay){.from = &a,
+                            .to = &b,
+                            .tree = streq(json_str(to, "kind"), "tree"),
+                            .swift = true,
+                            .today = today},
+               &l);
+    for (size_t i = 0; i < l.len; i++) {
+        const Finding *f = &l.items[i];
+
+        if (d->c->common.json)
+            cmd_json(json_make_new("{s:s, s:s, s:s, s:s}", "event", "finding", "kind",
+                                   words[f->kind], "words", f->words, "source", f->source));
+        else
+            cmd_say(d->c, "  %s: %s%s%s\n", words[f->kind], f->words,
+                    f->command ? ": atoll tootctl " : "", f->command ? f->command : "");
+    }
+    if (!findings_refuse(&l))
+        return 0;
+    return err_set(err, ERR_PREFLIGHT, "%s", l.items[0].words);
+}
+
 static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_nothing, Err *err)
 {
     _cleanup_json_ json_t *to = wanted_new(d->c, version);
@@ -80,6 +124,9 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
         return 0;
     }
     say_plan(d, to);
+    int r = check_way(d, to, err);
+    if (r < 0)
+        return r;
     if (d->plan.steps.len > 0) {
         (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %zu changes",
                       d->plan.steps.len);
@@ -88,7 +135,7 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
     *ret_nothing = o->dry_run;
     if (o->dry_run)
         return 0;
-    int r = o->yes ? 0 : cmd_ask("Deploy this? Type yes:", "yes", err);
+    r = o->yes ? 0 : cmd_ask("Deploy this? Type yes:", "yes", err);
     if (r < 0)
         return r;
     deploy_begin(&d->record, to, (int)(o->gate_ms / SECOND), &next);

@@ -249,7 +249,8 @@ static int check_key(const SendInput *in, const char *mark, Err *err)
                          "(volumes stay)");
 }
 
-static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Err *err)
+static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Buf *ret_md5,
+                      Err *err)
 {
     _cleanup_secret_ Secret *k = boot_key_new(v, in->server, in->nonce);
     _cleanup_free_ char *name = mail_hello(in->server, in->nonce);
@@ -259,11 +260,13 @@ static int read_hello(const SendInput *in, const Vault *v, char **ret_public, Er
     int r = swift_get(in->cloud, path, HELLO_MAX_BYTES, &text, err);
     if (r < 0)
         return err_wrap(err, "reading the hello of %s", in->server);
+    crypt_hash(CRYPT_MD5, buf_as_str(&text), ret_md5);
     return boot_hello_check(k, in->server, in->nonce, buf_as_str(&text), ret_public, err);
 }
 
 /* What the next plan must know of a bundle (host/mail.h). */
-static char *bundle_type_new(const json_t *spec, const char *key_mark, Msec expires)
+static char *bundle_type_new(const json_t *spec, const char *key_mark, const char *hello_md5,
+                             Msec expires)
 {
     _cleanup_json_ json_t *keeps = host_keeps_new(spec);
     Buf type = BUF_INIT(BUF_MAX_LINE);
@@ -272,8 +275,8 @@ static char *bundle_type_new(const json_t *spec, const char *key_mark, Msec expi
     char hash[17];
 
     host_spec_hash(spec, hash);
-    buf_printf(&type, "%s; spec=%s; until=%lld; key=%s", MAIL_BUNDLE_TYPE, hash,
-               (long long)(expires / SECOND), key_mark);
+    buf_printf(&type, "%s; spec=%s; until=%lld; key=%s; hello=%.16s", MAIL_BUNDLE_TYPE, hash,
+               (long long)(expires / SECOND), key_mark, hello_md5);
     if (json_bool(spec, "scheduler", false))
         buf_str(&type, "; scheduler=1");
     json_object_foreach (keeps, role, disk) {
@@ -302,7 +305,9 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
 
     char mark[17];
 
-    int r = read_hello(in, v, &public, err);
+    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
+
+    int r = read_hello(in, v, &public, &hello, err);
     if (r < 0)
         return r;
     key_mark(public, mark);
@@ -321,7 +326,7 @@ int boot_send(const SendInput *in, const Vault *v, Err *err)
         return r;
     _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
     _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
-    _cleanup_free_ char *type = bundle_type_new(in->spec, mark, expires);
+    _cleanup_free_ char *type = bundle_type_new(in->spec, mark, hello.p, expires);
     r = swift_put(in->cloud, path,
                   &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
                   err);

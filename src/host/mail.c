@@ -7,6 +7,8 @@
 typedef struct MailBox {
     bool hello;
     Msec hello_at;
+    const char *hello_hash; /* borrowed, as the rest of this kind */
+    Str sent_hello;
     int64_t sent, seen;
     Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_at, sent_until;
@@ -107,6 +109,7 @@ static void read_in(Str name, const json_t *object, MailBox *box)
         box->sent_at = 0;
     box->sent_spec = read_hex(type, "spec");
     box->sent_key = read_hex(type, "key");
+    box->sent_hello = read_hex(type, "hello");
     box->sent_until = read_until(type);
     box->sent_scheduler = str_eq(read_param(type, "scheduler"), STR_LIT("1"));
 }
@@ -125,6 +128,7 @@ static void read_out(Str name, const json_t *object, MailBox *box)
 {
     if (str_eq(name, STR_LIT("hello"))) {
         box->hello = true;
+        box->hello_hash = json_str(object, "hash");
         if (!time_parse(json_str_or(object, "last_modified", ""), &box->hello_at))
             box->hello_at = 0;
         return;
@@ -171,6 +175,13 @@ static MailBox read_box(const json_t *listing, const char *server, const char *n
     return box;
 }
 
+/* Somebody has said hello once more, in other words than those that were answered. */
+static bool other_hello(const MailBox *box)
+{
+    return box->sent_hello.n && box->hello_hash && strlen(box->hello_hash) >= 16 &&
+           strncmp(box->hello_hash, box->sent_hello.p, 16) != 0;
+}
+
 static json_t *host_attrs_new(const Resource *server, const json_t *listing)
 {
     const char *nonce = json_str_or(server->attrs, "metadata.atoll-boot", "");
@@ -187,6 +198,7 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                         json_stringn(box.sent_spec.n ? box.sent_spec.p : "", box.sent_spec.n));
     json_object_set_new(attrs, "sent_key",
                         json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
+    json_object_set_new(attrs, "hello_other", json_boolean(other_hello(&box)));
     json_object_set_new(attrs, "sent_at", json_integer((json_int_t)box.sent_at));
     json_object_set_new(attrs, "sent_scheduler", json_boolean(box.sent_scheduler));
     json_object_set_new(attrs, "keeps", box.keeps ? box.keeps : json_object());

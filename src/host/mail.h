@@ -3,14 +3,16 @@
  *   <server>/<boot nonce>/in/<number>            a bundle; its content type says of it what the
  *                                                next plan must know:
  *                                                "application/vnd.atoll.bundle; spec=<16 hex>;
- *                                                until=<Unix seconds>; key=<16 hex>", and
+ *                                                until=<Unix seconds>; key=<16 hex>;
+ *                                                hello=<16 hex>", and
  *                                                "; scheduler=1" where it makes the host listen to
  *                                                the scheduler queue, "; postgres=volume" and
  *                                                "; redis=root" where it makes it keep data, and
  *                                                on which disk. That is: the spec's hash, when the
  *                                                mailbox URLs in it end, and the first digits of
  *                                                the SHA-256 of the host's public key, which no
- *                                                later bundle may be sealed to another of
+ *                                                later bundle may be sealed to another of, and
+ *                                                those of the MD5 of the hello that it answers
  *   <server>/<boot nonce>/out/hello              the host's public key, authenticated by K
  *   <server>/<boot nonce>/out/<number>-<state>   what the host makes of bundle <number>: state is
  *                                                starting, healthy, failed or refused; the body
@@ -39,10 +41,12 @@ bool mail_number(Str s, int64_t *ret);
 Str mail_param(const char *content_type, const char *kind, const char *name);
 /* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
  * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool,
- * hello_at: ms or 0, sent: n, sent_at: ms or 0, sent_spec: text or "", sent_until: ms or 0 (not
- * told), sent_key: text or "", sent_scheduler: bool, keeps and kept: {role: "root" or "volume"} by
- * its newest bundle and by any, seen: n, state: text or "", state_since: ms (last_modified: of the
- * newest report), report: object name of the newest report or ""}. Unknown names are ignored. */
+ * hello_at: ms or 0, hello_other: it is not the one
+ * that the newest bundle answers, sent: n, sent_at: ms or 0, sent_spec: text or "", sent_until: ms
+ * or 0 (not told), sent_key: text or "", sent_scheduler: bool, keeps and kept: {role: "root" or
+ * "volume"} by its newest bundle and by any, seen: n, state: text or "", state_since: ms
+ * (last_modified: of the newest report), report: object name of the newest report or ""}. Unknown
+ * names are ignored. */
 void mail_read(const json_t *listing, World *w);
 /* True for a found HOST that has been told something, and has said nothing for MAIL_SILENT, neither
  * since then nor since its newest report. */

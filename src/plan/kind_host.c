@@ -6,6 +6,9 @@
 
 /* The URLs of a first boot live 20 minutes (host/boot.h); after that nothing can come any more. */
 #define HELLO_LIMIT (30 * MINUTE)
+/* A bundle that a host has refused is sent once more by a run that comes so much later: it may have
+ * been somebody else's, or the host knows more by now. */
+#define REFUSED_AGAIN (30 * SECOND)
 /* Of a boot that nobody has seen, and of services that start after it. */
 #define BOOT_GUESS MINUTE
 #define SERVICES_S 3
@@ -42,6 +45,13 @@ static char *left_behind_new(const Turn *t, const Resource *want)
     return old ? xasprintf("%s on %s", role_rows[ROLE_REDIS].keeps, old->key) : NULL;
 }
 
+static bool was_refused(const Turn *t, const Resource *have)
+{
+    return streq(json_str(have->attrs, "state"), "refused") &&
+           json_int(have->attrs, "seen", 0) == json_int(have->attrs, "sent", 0) &&
+           t->now - json_int(have->attrs, "state_since", 0) > REFUSED_AGAIN;
+}
+
 static void host_send(Turn *t, const Resource *want, const Resource *have, bool same)
 {
     Msec until = json_int(have->attrs, "sent_until", 0);
@@ -51,6 +61,10 @@ static void host_send(Turn *t, const Resource *want, const Resource *have, bool 
     if (!json_int(have->attrs, "sent", 0)) {
         s = turn_step(t, KIND_SEND, have, NULL, "no settings sent yet");
         s->loss = left_behind_new(t, want);
+        return;
+    }
+    if (was_refused(t, have)) {
+        turn_step(t, KIND_SEND, have, NULL, "it refused what it was sent last");
         return;
     }
     if (same && until) {
@@ -332,6 +346,12 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
                    "its mailbox addresses ended %s ago, so it can't be told anything any more; "
                    "`atoll apply --replace %s` has it made anew (volumes stay)",
                    time_span(t->now - until, span), have->key);
+    else if (json_bool(have->attrs, "hello_other", false))
+        turn_stuck(t, have, ERR_DENIED,
+                   "somebody has said hello with its bootstrap key a second time: whoever can read "
+                   "its user_data has tried to be sent its secrets, and was not; `atoll apply "
+                   "--replace %s` has it made anew (volumes stay)",
+                   have->key);
     else if (!spec)
         turn_blocked(t, have, "a port or the media user that its settings name is not there");
     else if (loses_volume(t, have))
@@ -344,7 +364,7 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
         turn_blocked(t, have, "the floating IP moves first");
     else if (sent && !same && works(want, have) && others_come_up(t, want))
         turn_blocked(t, have, "new servers come up first");
-    else if (!sent || !same || ends_soon(t, have))
+    else if (!sent || !same || ends_soon(t, have) || was_refused(t, have))
         host_send(t, want, have, same);
     else
         host_report(t, have);

@@ -320,9 +320,11 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     assert_non_null(o);
     host_spec_hash(spec, hash);
     mark_of(&host, mark);
-    _cleanup_free_ char *type =
-        xasprintf("application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s; redis=root", hash,
-                  (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark);
+    _cleanup_(buf_clear) Buf md5 = BUF_INIT(BUF_MAX_LINE);
+    crypt_hash(CRYPT_MD5, buf_as_str(&hello), &md5);
+    _cleanup_free_ char *type = xasprintf(
+        "application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s; hello=%.16s; redis=root", hash,
+        (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark, md5.p);
     assert_string_equal(o->type, type);
     assert_int_equal(o->delete_after_s, 0);
     assert_int_equal(bundle_open(buf_as_str(&o->body), sign.public_b64, &host,

@@ -93,6 +93,27 @@ static void the_newest_report_of_the_highest_number_counts(void **state)
     assert_int_equal(json_int(host->attrs, "state_since", 0), expect);
 }
 
+/* Bundles say which hello they answer. */
+static void another_hello_is_noticed(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        _cleanup_(world_clear) World w = {0};
+        _cleanup_json_ json_t *l = json_array();
+        add_server(&w, "web.0", NONCE);
+
+        add_object(l, "web.0/" NONCE "/out/hello", "", "2026-11-24T10:00:00.000000");
+        json_object_set_new(json_array_get(l, 0), "hash",
+                            json_string(other ? "ffffffffffffffff0000000000000000"
+                                              : "0123456789abcdef0000000000000000"));
+        add_object(l, "web.0/" NONCE "/in/00000001", MAIL_BUNDLE_TYPE "; hello=0123456789abcdef",
+                   "2026-11-24T10:00:01.000000");
+        mail_read(l, &w);
+        const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+        assert_int_equal(json_bool(host->attrs, "hello_other", !other), other);
+    }
+}
+
 static void a_later_failure_wins_over_an_older_health(void **state)
 {
     (void)state;
@@ -281,6 +302,7 @@ int main(void)
         cmocka_unit_test(names_are_built),
         cmocka_unit_test(object_names_go_before_the_query),
         cmocka_unit_test(the_newest_report_of_the_highest_number_counts),
+        cmocka_unit_test(another_hello_is_noticed),
         cmocka_unit_test(a_later_failure_wins_over_an_older_health),
         cmocka_unit_test(strange_names_and_other_boots_are_ignored),
         cmocka_unit_test(content_types_without_a_spec),

@@ -172,8 +172,12 @@ static const struct {
     {RESOURCE_HOST, "web.0", "state", "\"\"", "wait host web.0: starting services"},
     {RESOURCE_HOST, "web.0", "state", "\"failed\"",
      "stuck host web.0: its services did not become healthy"},
-    {RESOURCE_HOST, "web.0", "state", "\"refused\"",
-     "stuck host web.0: its services were refused by the host"},
+    /* An hour ago: it is asked once more. */
+    {RESOURCE_HOST, "web.0", "state", "\"refused\"", "send host web.0"},
+    {RESOURCE_HOST, "web.0", "hello_other", "true",
+     "stuck host web.0: somebody has said hello with its bootstrap key a second time: whoever can "
+     "read its user_data has tried to be sent its secrets, and was not; `atoll apply --replace "
+     "web.0` has it made anew (volumes stay)"},
 };
 
 static void one_thing_odd(void **state)
@@ -713,6 +717,7 @@ static void stopped_before_detached(void **state)
             plan_predict(&g, &w, &asked.steps.items[i]);
     }
     paper_attr(&w, RESOURCE_HOST, "all.0", "state", json_string("refused"));
+    paper_attr(&w, RESOURCE_HOST, "all.0", "state_since", json_integer(NOW - SECOND));
     paper_next(&g, &w, &refused);
     assert_int_equal(refused.stucks.len, 1);
     for (size_t i = 0; i < refused.steps.len; i++)
