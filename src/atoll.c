@@ -102,7 +102,8 @@ static int run(int argc, char **argv, Err *err)
     Cmd c = {.verb = find_verb(argc, argv, &words), .stop = &stop_signal, .started = time_mono()};
     if (!c.verb)
         return unknown_verb(argv[1], err);
-    for (int i = words + 1; i < argc && !streq(argv[i], "--"); i++)
+    for (int i = words + 1;
+         i < argc && !streq(argv[i], "--") && (!c.verb->verbatim || argv[i][0] == '-'); i++)
         if (streq(argv[i], "--help") || streq(argv[i], "-h")) {
             _cleanup_(buf_clear) Buf help = BUF_INIT(BUF_MAX_LINE);
             cmd_help(c.verb, 100, &help);
@@ -114,7 +115,8 @@ static int run(int argc, char **argv, Err *err)
     const Opt *const tables[] = {c.verb->options ? c.verb->options : none, common_options, NULL};
     void *const into[] = {c.options, &c.common, NULL};
     char **operands = NULL;
-    int r = opt_parse(argc - words, argv + words, tables, into, &operands, err);
+    int r = (c.verb->verbatim ? opt_parse_leading : opt_parse)(argc - words, argv + words, tables,
+                                                               into, &operands, err);
     if (r < 0)
         err_hint(err, "`atoll %s --help` tells the options", c.verb->name);
     if (r == 0)

@@ -266,8 +266,8 @@ static int parse_letters(Parser *p, const char *letters)
     return 0;
 }
 
-int opt_parse(int argc, char **argv, const Opt *const *tables, void *const *options,
-              char ***ret_operands, Err *err)
+static int parse(int argc, char **argv, const Opt *const *tables, void *const *options,
+                 bool leading, char ***ret_operands, Err *err)
 {
     /* The words are read to their NULL, which a caller's part of an argv need not have. */
     size_t count = argc > 1 ? (size_t)argc - 1 : 0;
@@ -287,7 +287,7 @@ int opt_parse(int argc, char **argv, const Opt *const *tables, void *const *opti
         char *word = *p.argv++;
         int r = 0;
         if (options_ended || word[0] != '-' || word[1] == '\0')
-            operands[operand_count++] = word;
+            operands[operand_count++] = word, options_ended = options_ended || leading;
         else if (streq(word, "--"))
             options_ended = true;
         else
@@ -297,6 +297,18 @@ int opt_parse(int argc, char **argv, const Opt *const *tables, void *const *opti
     }
     *ret_operands = TAKE(operands);
     return 0;
+}
+
+int opt_parse(int argc, char **argv, const Opt *const *tables, void *const *options,
+              char ***ret_operands, Err *err)
+{
+    return parse(argc, argv, tables, options, false, ret_operands, err);
+}
+
+int opt_parse_leading(int argc, char **argv, const Opt *const *tables, void *const *options,
+                      char ***ret_operands, Err *err)
+{
+    return parse(argc, argv, tables, options, true, ret_operands, err);
 }
 
 #define HELP_COLUMN 30

@@ -38,6 +38,10 @@ typedef struct Opt {
  * then the ones common to all verbs). */
 int opt_parse(int argc, char **argv, const Opt *const *tables, void *const *options,
               char ***ret_operands, Err *err) _must_check_;
+/* The same, but the first operand ends the options: all behind it are operands, but for a "--" that
+ * stands before it. */
+int opt_parse_leading(int argc, char **argv, const Opt *const *tables, void *const *options,
+                      char ***ret_operands, Err *err) _must_check_;
 /* The options as help text, two columns, wrapped at `width`. */
 void opt_help(const Opt *table, int width, Buf *out);
 /* "30s", "5m", "2h", "7d", "250ms"; a bare number is refused. */

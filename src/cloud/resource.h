@@ -40,7 +40,7 @@ typedef enum ResourceKind {
     RESOURCE_SERVER,    /* {flavor, image, ports: [KEY..], volumes: [KEY..], group: KEY}; found:
                            metadata {..}, task; image is recorded at birth and never differs */
     RESOURCE_HOST,      /* what runs on a server; wanted: see island/want.h; found (host/mail.h):
-                           {boot, hello: bool, sent: n, sent_spec, sent_until,
+                           {boot, hello: bool, sent: n, next: n, sent_spec, sent_until,
                            sent_key, seen: n, state, state_since, report} */
     RESOURCE_KINDS
 } ResourceKind;

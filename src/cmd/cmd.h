@@ -36,6 +36,7 @@ typedef struct Verb {
     const char *text;     /* the man page's description; paragraphs parted by an empty line */
     unsigned needs;
     size_t operands; /* how many it takes at most */
+    bool verbatim;   /* the first operand ends the options: what follows is another program's */
     size_t options_size;
     const Opt *options;
     int (*run)(Cmd *c, char **operands,
@@ -51,8 +52,9 @@ typedef struct Verb {
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
-    verb_deploy, verb_rollback, verb_upgrade, verb_status, verb_media_check, verb_key_check,
-    verb_unlock, verb_host, verb_version, verb_reference;
+    verb_deploy, verb_rollback, verb_upgrade, verb_status, verb_exec, verb_tootctl, verb_rails,
+    verb_logs, verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version,
+    verb_reference;
 
 /* The island's keys. */
 typedef struct CmdKeys {

@@ -10,7 +10,18 @@ void cmd_help(const Verb *v, int width, Buf *out)
         buf_char(out, '\n');
     }
     buf_str(out, "options of all verbs:\n");
-    opt_help(common_options, width, out);
+    /* A letter that the verb has for something else is its own. */
+    Opt common[16];
+    size_t n = 0;
+    for (; common_options[n].name; n++) {
+        BUG_IF(n + 1 >= ARRAY_LEN(common));
+        common[n] = common_options[n];
+        for (const Opt *o = v->options; o && o->name; o++)
+            if (o->letter == common[n].letter)
+                common[n].letter = 0;
+    }
+    common[n] = OPT_END;
+    opt_help(common, width, out);
 }
 
 /* Text for roff: a leading dot or quote would be a macro, a backslash an escape. */

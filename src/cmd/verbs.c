@@ -4,7 +4,8 @@
 const Verb *const verbs[] = {
     &verb_init,    &verb_check,   &verb_plan,        &verb_apply,
     &verb_adopt,   &verb_status,  &verb_deploy,      &verb_rollback,
-    &verb_upgrade, &verb_destroy, &verb_media_check, &verb_key_check,
+    &verb_upgrade, &verb_destroy, &verb_exec,        &verb_tootctl,
+    &verb_rails,   &verb_logs,    &verb_media_check, &verb_key_check,
     &verb_unlock,  &verb_host,    &verb_reference,   &verb_version,
     NULL,
 };

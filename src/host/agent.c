@@ -1,6 +1,7 @@
 #include "host/agent.h"
 #include "base/log.h"
 #include "host/agent_state.h"
+#include "host/ask_run.h"
 #include "host/boot.h"
 #include "host/bundle.h"
 #include "host/machine.h"
@@ -17,11 +18,13 @@
 
 #define MAX_SERVICES 64
 #define TURN_MS 100
+#define TURN_BUSY_MS 20 /* while somebody waits for an answer */
 #define REPORT_EVERY (1 * MINUTE)
 #define REPORT_LIFE_S (7 * DAY / SECOND)
 #define REPORT_GAP (1 * SECOND) /* of reports that differ in words only */
 #define POLL_FAST (1 * SECOND)
 #define POLL_SLOW (10 * SECOND)
+#define POLL_ASKED ((Msec)250) /* somebody is there who waits */
 #define CALM_AFTER (10 * MINUTE)
 #define INSTALL_RETRY (2 * SECOND)
 #define LOOK_SOON ((Msec)300)
@@ -49,6 +52,7 @@ typedef struct Agent {
     char *last_body, *last_state;
     Msec reported, healthy_since;
     char *trouble; /* the mailbox's, as it was logged */
+    AskRuns *asks;
     char *machine_trouble;
 } Agent;
 
@@ -272,12 +276,37 @@ static void refuse(Agent *a, int64_t number, const Err *why)
     a->state.last = MAX(a->state.last, number);
 }
 
+/* Its number is noted before it is run, so that it is run once at most. */
+static void take_ask(Agent *a, int64_t number, const json_t *ask, Msec now)
+{
+    _cleanup_(err_clear) Err err = {0}, full = {0};
+
+    ask_runs_note(a->asks, number, ask);
+    if (agent_state_pass(&a->state, number, &full) < 0)
+        log_err(&full);
+    a->state.last = MAX(a->state.last, number);
+    if (ask_runs_take(a->asks,
+                      &(AskInput){.number = number,
+                                  .ask = ask,
+                                  .spec = a->spec,
+                                  .secrets = a->secrets,
+                                  .refuse = full.text,
+                                  .now = now,
+                                  .clock = time_now()},
+                      &err) < 0)
+        refuse(a, number, &err);
+}
+
 static void take_bundle(Agent *a, int64_t number, Str text, Msec now)
 {
     _cleanup_(err_clear) Err err = {0};
     _cleanup_json_ json_t *body = NULL;
 
     int r = open_bundle(a, text, number, a->state.last, &body, &err);
+    if (r == 0 && json_object_get(body, "ask")) {
+        take_ask(a, number, json_object_get(body, "ask"), now);
+        return;
+    }
     if (r == 0)
         r = adopt(a, body, now, &err);
     if (r < 0) {
@@ -341,7 +370,10 @@ static void look_at_mail(Agent *a, Msec now)
     if (mailbox_take(a->mail, &number, &text))
         take_bundle(a, number, str_of(text), now);
     bool calm = a->healthy_since && now - a->healthy_since >= CALM_AFTER;
-    mailbox_next(a->mail, a->state.last + 1, calm ? POLL_SLOW : POLL_FAST);
+    mailbox_next(a->mail, a->state.last + 1,
+                 ask_runs_lively(a->asks, now) ? POLL_ASKED
+                 : calm                        ? POLL_SLOW
+                                               : POLL_FAST);
 
     char *trouble = mailbox_trouble(a->mail);
     if (trouble && !streq(trouble, a->trouble))
@@ -374,11 +406,13 @@ static void agent_turn(Agent *a)
     if (a->installed)
         upgrade_alive(a->upgrade);
     supervisor_tick(a->services, now);
+    ask_runs_tick(a->asks, now);
     report(a, now);
 }
 
 static void agent_clear(Agent *a)
 {
+    (void)ask_runs_close(a->asks);
     (void)mailbox_close(a->mail, FLUSH_MS);
     (void)supervisor_close(a->services);
     agent_state_clear(&a->state);
@@ -416,13 +450,21 @@ int agent_run(const AgentOptions *o, Err *err)
     open_kept(&a, &kept, time_mono());
     open_mail(&a, kept);
     json_decref(kept);
+    a.asks = ask_runs_open(&(AskHost){.server = a.state.server,
+                                      .nonce = a.state.nonce,
+                                      .folder = a.state.folder,
+                                      .paths = &a.paths,
+                                      .driver = o->driver->name,
+                                      .mail = a.mail},
+                           a.state.last);
     log_info("%s is up; its services are run by the %s driver", a.state.server, o->driver->name);
     child_notify("READY=1");
     while (!*o->stop && !upgrade_wants_exec(a.upgrade)) {
         agent_turn(&a);
         if (!*o->stop)
-            time_sleep(TURN_MS);
+            time_sleep(ask_runs_busy(a.asks) ? TURN_BUSY_MS : TURN_MS);
     }
+    a.asks = ask_runs_close(a.asks);
     child_notify("STOPPING=1");
     if (supervisor_may_leave(a.services)) {
         log_info("the services run on");

@@ -9,6 +9,11 @@
 #define HELLO_MAX_BYTES ((size_t)4 << 10)
 /* Nova takes 65,535 characters of base64; a script that nears this would be a mistake. */
 #define USER_DATA_MAX ((size_t)4 << 10)
+#define SEND_TRIES 50
+/* An ask may go when no host that still hears can be waiting for its number: later than the URLs of
+ * the bundle before it end. Until then a newer bundle has come, so its number is not given again.
+ */
+#define ASK_LIFE (MAIL_URL_LIFE + DAY)
 
 /* The constant part. The values stand above it, in single quotes. They never reach the argv of a
  * program: printf is built into the shell, and curl reads its settings from standard input. The
@@ -297,39 +302,118 @@ static int package_url(const SendInput *in, const Vault *v, char **ret, Err *err
                : 0;
 }
 
-int boot_send(const SendInput *in, const Vault *v, Err *err)
+/* Who is sent something: the host's key, and what stands for it and for its hello in content types.
+ */
+typedef struct Addressee {
+    char *public;
+    char key_mark[17], hello_mark[17];
+} Addressee;
+
+static void addressee_clear(Addressee *a)
 {
-    _cleanup_free_ char *public = NULL, *in_url = NULL, *out_url = NULL, *package = NULL;
+    free(a->public);
+}
+DEFINE_CLEAR(Addressee, addressee_clear)
+
+/* If it is who it should be; *ret is the caller's also if not. */
+static int find_addressee(const SendInput *in, const Vault *v, Addressee *ret, Err *err)
+{
+    _cleanup_(buf_clear) Buf md5 = BUF_INIT(BUF_MAX_LINE);
+
+    int r = read_hello(in, v, &ret->public, &md5, err);
+    if (r < 0)
+        return r;
+    key_mark(ret->public, ret->key_mark);
+    snprintf(ret->hello_mark, sizeof ret->hello_mark, "%.16s", md5.p);
+    return check_key(in, ret->key_mark, err);
+}
+
+/* ERR_CONFLICT if the number is taken. */
+static int put(const SendInput *in, int64_t number, const SwiftPut *what, Err *err)
+{
+    _cleanup_free_ char *name = mail_in(in->server, in->nonce, number);
+    _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
+
+    return swift_put(in->cloud, path, what, err);
+}
+
+static int send_as(const SendInput *in, int64_t number, const Addressee *to, const Vault *v,
+                   Err *err)
+{
+    _cleanup_free_ char *in_url = NULL, *out_url = NULL, *package = NULL;
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
     Msec expires = in->now + MAIL_URL_LIFE;
 
-    char mark[17];
-
-    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
-
-    int r = read_hello(in, v, &public, &hello, err);
-    if (r < 0)
-        return r;
-    key_mark(public, mark);
-    r = check_key(in, mark, err);
-    if (r == 0)
-        r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
+    int r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
                          &out_url, err);
+    if (r == 0)
+        r = package_url(in, v, &package, err);
+    if (r == 0)
+        r = bundle_make(&(BundleHead){in->server, in->nonce, number}, to->public, in->spec, v,
+                        &(BundleUrls){in_url, out_url, expires / SECOND, package}, &text, err);
     if (r < 0)
         return r;
-    r = package_url(in, v, &package, err);
+    _cleanup_free_ char *type = bundle_type_new(in->spec, to->key_mark, to->hello_mark, expires);
+    r = put(in, number,
+            &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true}, err);
+    return r < 0 ? err_wrap(err, "sending bundle %lld to %s", (long long)number, in->server) : 0;
+}
+
+/* Somebody has put something at `number`: true if that is an ask, and where to go on. */
+static bool after_an_ask(const SendInput *in, int64_t *number)
+{
+    _cleanup_free_ char *container = xasprintf("%s-mail", in->island);
+    _cleanup_free_ char *prefix = xasprintf("%s/%s/in/", in->server, in->nonce);
+    _cleanup_json_ json_t *listing = NULL;
+    bool ask = false;
+
+    if (swift_list(in->cloud, container, prefix, &listing, NULL) < 0)
+        return false;
+    int64_t next = mail_next(listing, in->server, in->nonce, *number, &ask);
+    if (ask)
+        *number = MAX(next, *number + 1);
+    return ask;
+}
+
+int boot_send(const SendInput *in, const Vault *v, Err *err)
+{
+    _cleanup_(addressee_clear) Addressee to = {0};
+    int64_t number = in->number;
+
+    int r = find_addressee(in, v, &to, err);
     if (r < 0)
         return r;
-    r = bundle_make(&(BundleHead){in->server, in->nonce, in->number}, public, in->spec, v,
-                    &(BundleUrls){in_url, out_url, expires / SECOND, package}, &text, err);
+    for (int tries = 0; tries < SEND_TRIES; tries++) {
+        r = send_as(in, number, &to, v, err);
+        if (r != -ERR_CONFLICT || !after_an_ask(in, &number))
+            break;
+    }
+    return r;
+}
+
+int boot_ask(const SendInput *in, const json_t *ask, const Vault *v, int64_t *ret_number, Err *err)
+{
+    _cleanup_(addressee_clear) Addressee to = {0};
+    int64_t number = in->number;
+
+    int r = find_addressee(in, v, &to, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *name = mail_in(in->server, in->nonce, in->number);
-    _cleanup_free_ char *path = xasprintf("%s-mail/%s", in->island, name);
-    _cleanup_free_ char *type = bundle_type_new(in->spec, mark, hello.p, expires);
-    r = swift_put(in->cloud, path,
-                  &(SwiftPut){.body = buf_as_str(&text), .content_type = type, .only_new = true},
-                  err);
-    return r < 0 ? err_wrap(err, "sending bundle %lld to %s", (long long)in->number, in->server)
-                 : 0;
+    r = -ERR_CONFLICT;
+    for (int tries = 0; r == -ERR_CONFLICT && tries < SEND_TRIES; tries++, number++) {
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
+
+        r = bundle_make_ask(&(BundleHead){in->server, in->nonce, number}, to.public, ask, v, &text,
+                            err);
+        if (r == 0)
+            r = put(in, number,
+                    &(SwiftPut){.body = buf_as_str(&text),
+                                .content_type = MAIL_ASK_TYPE,
+                                .delete_after_s = ASK_LIFE / SECOND,
+                                .only_new = true},
+                    err);
+        if (r == 0)
+            *ret_number = number;
+    }
+    return r < 0 ? err_wrap(err, "sending an ask to %s", in->server) : 0;
 }

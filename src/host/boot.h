@@ -47,7 +47,8 @@ int boot_hello_check(const Secret *k, const char *server, const char *nonce, Str
                      char **ret_public, Err *err) _must_check_;
 
 /* The whole of KIND_SEND: reads the server's hello, checks it, makes bundle number sent+1 for
- * `spec` and puts it into the mailbox with fresh URLs. */
+ * `spec` and puts it into the mailbox with fresh URLs; where an ask (host/ask.h) has taken that
+ * number meanwhile, with the next one that is free. */
 typedef struct SendInput {
     Cloud *cloud;
     const char *island, *server, *nonce;
@@ -60,3 +61,7 @@ typedef struct SendInput {
 /* ERR_DENIED when the hello is a stranger's, or holds another key than the bundle before was for: K
  * stays in user_data, where whoever gets at the server's metadata can read it. */
 int boot_send(const SendInput *in, const Vault *v, Err *err) _must_check_;
+/* Puts an ask (host/ask.h; `spec` is not looked at) there in the same way. Where in->number is
+ * taken by another operator's, it gets the next one; *ret_number is what it got. */
+int boot_ask(const SendInput *in, const json_t *ask, const Vault *v, int64_t *ret_number,
+             Err *err) _must_check_;

@@ -71,18 +71,9 @@ static char *purpose_new(const BundleHead *head)
     return xasprintf("bundle/%s/%s/%lld", head->server, head->nonce, (long long)head->number);
 }
 
-static int seal_body(const BundleHead *head, const char *host_public_b64, const json_t *spec,
-                     const Vault *v, const BundleUrls *urls, Buf *ret, Err *err)
+static int seal_body(const BundleHead *head, const char *host_public_b64, const json_t *body,
+                     Buf *ret, Err *err)
 {
-    _cleanup_json_ json_t *secrets = json_object();
-    int r = add_secrets(spec, v, secrets, err);
-    if (r < 0)
-        return r;
-    _cleanup_json_ json_t *body =
-        json_make_new("{s:O, s:O, s:{s:s, s:s, s:I}}", "spec", spec, "secrets", secrets, "urls",
-                      "in", urls->in, "out", urls->out, "expires", (json_int_t)urls->expires_s);
-    if (urls->package)
-        json_object_set_new(json_object_get(body, "urls"), "package", json_string(urls->package));
     _cleanup_(buf_wipe) Buf plain = BUF_INIT(BUNDLE_MAX_BYTES);
     _cleanup_free_ char *text = json_text_new(body), *purpose = purpose_new(head);
     buf_str(&plain, text);
@@ -94,8 +85,8 @@ static int seal_body(const BundleHead *head, const char *host_public_b64, const 
                       ret, err);
 }
 
-int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,
-                const Vault *v, const BundleUrls *urls, Buf *ret, Err *err)
+static int make(const BundleHead *head, const char *host_public_b64, const json_t *body,
+                const Vault *v, Buf *ret, Err *err)
 {
     _cleanup_(keypair_clear) KeyPair sign = {0};
     _cleanup_(buf_clear) Buf sealed = BUF_INIT(2 * BUNDLE_MAX_BYTES),
@@ -103,7 +94,7 @@ int bundle_make(const BundleHead *head, const char *host_public_b64, const json_
 
     int r = vault_sign_keys(v, &sign, err);
     if (r == 0)
-        r = seal_body(head, host_public_b64, spec, v, urls, &sealed, err);
+        r = seal_body(head, host_public_b64, body, &sealed, err);
     if (r < 0)
         return err_wrap(err, "making bundle %lld of %s", (long long)head->number, head->server);
     _cleanup_json_ json_t *inner =
@@ -114,6 +105,29 @@ int bundle_make(const BundleHead *head, const char *host_public_b64, const json_
     crypt_sign(&sign, str_of(text), &mark);
     buf_printf(ret, "{\"v\":1,\"signed\":\"%s\",\"signature\":\"%s\"}", b64.p, mark.p);
     return 0;
+}
+
+int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,
+                const Vault *v, const BundleUrls *urls, Buf *ret, Err *err)
+{
+    _cleanup_json_ json_t *secrets = json_object();
+    int r = add_secrets(spec, v, secrets, err);
+    if (r < 0)
+        return err_wrap(err, "making bundle %lld of %s", (long long)head->number, head->server);
+    _cleanup_json_ json_t *body =
+        json_make_new("{s:O, s:O, s:{s:s, s:s, s:I}}", "spec", spec, "secrets", secrets, "urls",
+                      "in", urls->in, "out", urls->out, "expires", (json_int_t)urls->expires_s);
+    if (urls->package)
+        json_object_set_new(json_object_get(body, "urls"), "package", json_string(urls->package));
+    return make(head, host_public_b64, body, v, ret, err);
+}
+
+int bundle_make_ask(const BundleHead *head, const char *host_public_b64, const json_t *ask,
+                    const Vault *v, Buf *ret, Err *err)
+{
+    _cleanup_json_ json_t *body = json_make_new("{s:O}", "ask", ask);
+
+    return make(head, host_public_b64, body, v, ret, err);
 }
 
 static int not_ours(Err *err, const char *what)
@@ -183,8 +197,9 @@ int bundle_open(Str text, const char *sign_public_b64, const KeyPair *host_key,
     if (r < 0)
         return err_wrap(err, "opening bundle %lld", (long long)head.number);
     json_t *body = json_parse_new(plain.p, plain.len, NULL);
-    if (!json_is_object(json_object_get(body, "spec")) ||
-        !json_is_object(json_object_get(body, "secrets"))) {
+    if (!json_is_object(json_object_get(body, "ask")) &&
+        (!json_is_object(json_object_get(body, "spec")) ||
+         !json_is_object(json_object_get(body, "secrets")))) {
         json_decref(body);
         return not_ours(err, "its inside is not what atoll writes");
     }

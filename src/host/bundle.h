@@ -4,6 +4,8 @@
  * "signature":"<base64>"}. The signature is over the decoded `signed`; `sealed` is an envelope
  * (io/crypt.h) with the purpose "bundle/<server>/<nonce>/<number>". Inside: {"spec": host spec,
  * "secrets": {name: value}, "urls": {"in": prefix GET URL, "out": prefix PUT URL, "expires": s}}.
+ * An ask (host/ask.h) is a bundle with {"ask": ..} inside instead of spec, secrets and urls: it
+ * takes a number like any other, and changes nothing of what the host runs.
  * A host refuses a wrong signature, another server's or boot's bundle, and a number not above the
  * last it took.
  */
@@ -30,6 +32,8 @@ typedef struct BundleUrls {
 
 int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,
                 const Vault *v, const BundleUrls *urls, Buf *ret, Err *err) _must_check_;
+int bundle_make_ask(const BundleHead *head, const char *host_public_b64, const json_t *ask,
+                    const Vault *v, Buf *ret, Err *err) _must_check_;
 /* The host's side. `last`: number of the last bundle taken. expect->number: the place it was found
  * at; 0: any. ERR_DENIED (signature, other host, other place), ERR_CONFLICT (old number),
  * ERR_CORRUPT. *ret_body is the inside, with "number" added (wipe by json_decref is not possible:

@@ -10,6 +10,8 @@ typedef struct MailBox {
     const char *hello_hash; /* borrowed, as the rest of this kind */
     Str sent_hello;
     int64_t sent, seen;
+    int64_t last;            /* the highest number, asks included */
+    VEC(int64_t) asks;       /* their numbers */
     Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_at, sent_until;
     bool sent_scheduler;
@@ -92,12 +94,24 @@ static json_t *read_keeps_new(const char *type)
     return keeps;
 }
 
+static bool is_ask(const char *type)
+{
+    Str rest = str_of(type), part;
+
+    return str_next(&rest, ';', &part) && str_eq(part, STR_LIT(MAIL_ASK_TYPE));
+}
+
 static void read_in(Str name, const json_t *object, MailBox *box)
 {
     const char *type = json_str(object, "content_type");
     int64_t number;
     if (!mail_number(name, &number))
         return;
+    box->last = MAX(box->last, number);
+    if (is_ask(type)) {
+        vec_push(&box->asks, number);
+        return;
+    }
     _cleanup_json_ json_t *keeps = read_keeps_new(type);
     host_kept(box->kept, keeps);
     if (number <= box->sent)
@@ -122,6 +136,15 @@ static bool is_state(Str s)
     return false;
 }
 
+/* A host that is too old to know asks reports of one as of a bundle that it refuses. */
+static bool is_asks(const MailBox *box, int64_t number)
+{
+    for (size_t i = 0; i < box->asks.len; i++)
+        if (box->asks.items[i] == number)
+            return true;
+    return false;
+}
+
 /* The newest report of the highest number tells: a host goes from starting to healthy, and maybe
  * to failed and back, and each of these is an object of its own that stays. */
 static void read_out(Str name, const json_t *object, MailBox *box)
@@ -136,7 +159,7 @@ static void read_out(Str name, const json_t *object, MailBox *box)
     Str number_part, state = name;
     int64_t number;
     if (!str_next(&state, '-', &number_part) || !mail_number(number_part, &number) || !state.p ||
-        !is_state(state))
+        !is_state(state) || is_asks(box, number))
         return;
     const char *stamp = json_str_or(object, "last_modified", "");
     Msec since = 0;
@@ -162,16 +185,20 @@ static MailBox read_box(const json_t *listing, const char *server, const char *n
     size_t i;
     const json_t *object;
 
-    json_array_foreach (listing, i, object) {
-        const char *name = json_str_or(object, "name", "");
-        if (!starts_with(name, prefix))
-            continue;
-        const char *rest = name + strlen(prefix);
-        if (starts_with(rest, "in/"))
-            read_in(str_of(rest + 3), object, &box);
-        else if (starts_with(rest, "out/"))
-            read_out(str_of(rest + 4), object, &box);
+    /* What is out can be told when all that is in is known. */
+    for (int out = 0; out <= 1; out++) {
+        json_array_foreach (listing, i, object) {
+            const char *name = json_str_or(object, "name", "");
+            if (!starts_with(name, prefix))
+                continue;
+            const char *rest = name + strlen(prefix);
+            if (!out && starts_with(rest, "in/"))
+                read_in(str_of(rest + 3), object, &box);
+            else if (out && starts_with(rest, "out/"))
+                read_out(str_of(rest + 4), object, &box);
+        }
     }
+    vec_clear(&box.asks);
     return box;
 }
 
@@ -200,6 +227,7 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                         json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
     json_object_set_new(attrs, "hello_other", json_boolean(other_hello(&box)));
     json_object_set_new(attrs, "sent_at", json_integer((json_int_t)box.sent_at));
+    json_object_set_new(attrs, "next", json_integer((json_int_t)box.last + 1));
     json_object_set_new(attrs, "sent_scheduler", json_boolean(box.sent_scheduler));
     json_object_set_new(attrs, "keeps", box.keeps ? box.keeps : json_object());
     json_object_set_new(attrs, "kept", box.kept ? box.kept : json_object());
@@ -256,6 +284,24 @@ char *mail_in(const char *server, const char *nonce, int64_t number)
 char *mail_out(const char *server, const char *nonce, int64_t number, const char *state)
 {
     return xasprintf("%s/%s/out/%08lld-%s", server, nonce, (long long)number, state);
+}
+
+int64_t mail_next(const json_t *listing, const char *server, const char *nonce, int64_t number,
+                  bool *ret_ask)
+{
+    MailBox box = read_box(listing, server, nonce);
+    _cleanup_free_ char *name = mail_in(server, nonce, number);
+    size_t i;
+    const json_t *object;
+
+    *ret_ask = false;
+    json_array_foreach (listing, i, object) {
+        if (streq(json_str(object, "name"), name))
+            *ret_ask = is_ask(json_str(object, "content_type"));
+    }
+    json_decref(box.keeps);
+    json_decref(box.kept);
+    return box.last + 1;
 }
 
 char *mail_hello(const char *server, const char *nonce)

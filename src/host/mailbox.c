@@ -13,7 +13,11 @@
 typedef struct Letter {
     char *name, *body;
     int64_t life_s;
+    Msec until; /* not given up before; 0: for a newer one, at any time */
 } Letter;
+
+/* Both kinds, and one that comes back. */
+#define LETTERS (MAILBOX_PENDING + MAILBOX_KEPT + 1)
 
 struct Mailbox {
     pthread_t thread;
@@ -24,10 +28,11 @@ struct Mailbox {
     char *in_url, *out_url;
     int64_t next, found;
     Msec poll_ms;
-    Letter out[MAILBOX_PENDING];
+    Letter out[LETTERS];
     size_t n_out;
     bool busy;
-    char *text; /* the bundle `found` */
+    bool busy_kept; /* with a letter that must not be lost */
+    char *text;     /* the bundle `found` */
     char *trouble;
     /* The thread's own. */
     Http *http;
@@ -49,6 +54,7 @@ static bool next_letter(Mailbox *m, Letter *ret, char **ret_url)
     *ret = m->out[0];
     m->n_out--;
     memmove(m->out, m->out + 1, m->n_out * sizeof *m->out);
+    m->busy_kept = ret->until > 0;
     *ret_url = mail_url(m->out_url, ret->name);
     return true;
 }
@@ -59,6 +65,22 @@ static bool has_letter(const Mailbox *m, const char *name)
         if (streq(m->out[i].name, name))
             return true;
     return false;
+}
+
+static size_t count(const Mailbox *m, bool kept)
+{
+    size_t n = kept && m->busy_kept;
+
+    for (size_t i = 0; i < m->n_out; i++)
+        n += (m->out[i].until > 0) == kept;
+    return n;
+}
+
+static void remove_letter(Mailbox *m, size_t i)
+{
+    letter_clear(&m->out[i]);
+    m->n_out--;
+    memmove(m->out + i, m->out + i + 1, (m->n_out - i) * sizeof *m->out);
 }
 
 static void set_trouble(Mailbox *m, char *words)
@@ -130,8 +152,10 @@ static void send_one(Mailbox *m)
     m->busy = false;
     m->retry = trouble ? MIN(MAX(2 * m->retry, RETRY_FIRST), RETRY_MAX) : 0;
     m->send_at = time_mono() + m->retry;
+    m->busy_kept = false;
     /* It goes back to the front, unless a newer one of its name has come in the meantime. */
-    if (trouble && m->n_out < MAILBOX_PENDING && !has_letter(m, l.name)) {
+    bool room = l.until ? time_mono() < l.until : count(m, false) < MAILBOX_PENDING;
+    if (trouble && room && !has_letter(m, l.name)) {
         memmove(m->out + 1, m->out, m->n_out * sizeof *m->out);
         m->out[0] = l;
         m->n_out++;
@@ -228,6 +252,10 @@ void mailbox_urls(Mailbox *m, const char *in_url, const char *out_url)
 void mailbox_next(Mailbox *m, int64_t number, Msec poll_ms)
 {
     pthread_mutex_lock(&m->lock);
+    if (poll_ms < m->poll_ms) {
+        m->poll_at = MIN(m->poll_at, time_mono() + poll_ms);
+        pthread_cond_broadcast(&m->changed);
+    }
     m->next = number;
     m->poll_ms = poll_ms;
     pthread_mutex_unlock(&m->lock);
@@ -236,22 +264,39 @@ void mailbox_next(Mailbox *m, int64_t number, Msec poll_ms)
 void mailbox_put(Mailbox *m, const char *name, const char *body, int64_t life_s)
 {
     pthread_mutex_lock(&m->lock);
-    for (size_t i = m->n_out; i-- > 0;) {
-        if (!streq(m->out[i].name, name))
-            continue;
-        letter_clear(&m->out[i]);
-        m->n_out--;
-        memmove(m->out + i, m->out + i + 1, (m->n_out - i) * sizeof *m->out);
-    }
-    if (m->n_out == MAILBOX_PENDING) {
-        /* The cloud has been away for long: what is oldest is of no more interest. */
-        letter_clear(&m->out[0]);
-        m->n_out--;
-        memmove(m->out, m->out + 1, m->n_out * sizeof *m->out);
-    }
+    for (size_t i = m->n_out; i-- > 0;)
+        if (streq(m->out[i].name, name))
+            remove_letter(m, i);
+    /* The cloud has been away for long: what is oldest is of no more interest. */
+    for (size_t i = 0; i < m->n_out && count(m, false) >= MAILBOX_PENDING; i++)
+        if (!m->out[i].until)
+            remove_letter(m, i--);
     m->out[m->n_out++] = (Letter){.name = xstrdup(name), .body = xstrdup(body), .life_s = life_s};
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
+}
+
+bool mailbox_put_kept(Mailbox *m, const char *name, const char *body, int64_t life_s)
+{
+    pthread_mutex_lock(&m->lock);
+    bool room = count(m, true) < MAILBOX_KEPT;
+    if (room) {
+        m->out[m->n_out++] = (Letter){.name = xstrdup(name),
+                                      .body = xstrdup(body),
+                                      .life_s = life_s,
+                                      .until = time_mono() + life_s * SECOND};
+        pthread_cond_broadcast(&m->changed);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return room;
+}
+
+size_t mailbox_room(Mailbox *m)
+{
+    pthread_mutex_lock(&m->lock);
+    size_t n = MAILBOX_KEPT - count(m, true);
+    pthread_mutex_unlock(&m->lock);
+    return n;
 }
 
 bool mailbox_take(Mailbox *m, int64_t *ret_number, char **ret_text)

@@ -3,7 +3,8 @@
  * driver.
  *
  * Owned by the agent's thread, which makes all calls below. Limits: one bundle is held until it is
- * taken; of reports with one name only the newest is kept, and at most MAILBOX_PENDING names.
+ * taken; of reports with one name only the newest is kept, and at most MAILBOX_PENDING names; of
+ * letters that must not be lost at most MAILBOX_KEPT.
  */
 #pragma once
 #include "base/buf.h"
@@ -11,6 +12,7 @@
 #include "base/time.h"
 
 #define MAILBOX_PENDING 16
+#define MAILBOX_KEPT 8
 
 typedef struct Mailbox Mailbox;
 
@@ -21,6 +23,11 @@ void mailbox_urls(Mailbox *m, const char *in_url, const char *out_url);
 void mailbox_next(Mailbox *m, int64_t number, Msec poll_ms);
 /* Sends `body` under the name; life_s: deleted by Swift after so long; 0: never. */
 void mailbox_put(Mailbox *m, const char *name, const char *body, int64_t life_s);
+/* The same for a letter that is not given up for a newer one: false, and nothing is done, when
+ * there is no room for it. It is dropped only if it can't be sent within its life. */
+bool mailbox_put_kept(Mailbox *m, const char *name, const char *body, int64_t life_s) _must_check_;
+/* For how many of these there is room. */
+size_t mailbox_room(Mailbox *m);
 /* A bundle that has come: its text (to be freed) and the number it was found at. */
 bool mailbox_take(Mailbox *m, int64_t *ret_number, char **ret_text);
 /* What the last request failed with (to be freed), or NULL if all is well. */

@@ -13,6 +13,11 @@ typedef struct RoleContext {
 typedef int RoleFunction(const RoleContext *c, Services *ret, Err *err);
 RoleFunction role_postgres, role_redis, role_prepare, role_web, role_worker, role_edge;
 
+/* What all processes of Mastodon's own share ("web", "worker", "prepare"): environment, folders,
+ * the release's folder, and what its programs are started by in argv. `s` is the caller's also on
+ * failure. */
+int app_service(const RoleContext *c, const json_t *release, const char *role, Service *s,
+                Err *err) _must_check_;
 /* A service with its name, its user (the role's, where there is such a one), its folder
  * <root>/var/lib/atoll-services/<name> (0700, its own) and that as its working folder. */
 Service role_service(const RoleContext *c, Role role, const char *name);

@@ -26,3 +26,9 @@ void host_paths_clear(HostPaths *p);
  * know. */
 int role_services(const json_t *spec, const Vault *secrets, const HostPaths *p, Services *ret,
                   Err *err) _must_check_;
+/* A program of the operator's, run as a role's own services are: their user, environment and (web,
+ * worker) working folder. `role` "": the server's first of web, worker, postgres, redis.. With
+ * PGHOST, or the password for redis-cli, where the role has such, and ATOLL_ADDRESS. ERR_NOT_FOUND
+ * if the server does not have the role. */
+int role_command(const json_t *spec, const Vault *secrets, const HostPaths *p, const char *role,
+                 const StrList *argv, Service *ret, Err *err) _must_check_;

@@ -32,9 +32,7 @@ static int launch(const RoleContext *c, const json_t *release, Service *s, Err *
                    streq(kind, "image") ? "built yet in" : "known to", ATOLL_VERSION);
 }
 
-/* What all of them share; `s` is the caller's also on failure. */
-static int app_service(const RoleContext *c, const json_t *release, const char *role, Service *s,
-                       Err *err)
+int app_service(const RoleContext *c, const json_t *release, const char *role, Service *s, Err *err)
 {
     int r = launch(c, release, s, err);
     if (r == 0)

@@ -180,6 +180,14 @@ def test_a_server_boots_and_comes_back(t):
     check_units(machine)
     check_metadata(machine)
 
+    # A command runs as the role's user in the release's folder; logs are the journal's.
+    got = t.atoll("exec", "web", "--", "sh", "-c", "id -un; pwd; exit 5", code=5).out.split()
+    check(got[0] == "mastodon" and "/releases/" in got[1], got)
+    equal(t.atoll("exec", "postgres", "--", "psql", "-Atc", "select 6 * 7").out, "42\n", "psql")
+    got = t.atoll("logs", "-n", "5", "postgres").out
+    check(re.search(r"^web.0 postgres +\| .*database system is ready", got, re.M), got)
+    say(t, "commands and logs")
+
     # pg_hba.conf's `samenet` has to know this machine's networks: no line of it is passed over.
     log = machine.run("journalctl", "--no-pager", "--output", "cat", "--unit", "atoll-postgres").out
     check("listening on IPv4 address" in log and "enumerating" not in log, f"PostgreSQL says {log}")

@@ -41,7 +41,8 @@ static const Opt common[] = {
 #define MAX_WORDS 10
 
 /* Parses `words`, of which the first is the verb. The operands come back joined by '|'. */
-static int parse(const char *const *words, Own *o, Common *c, char joined[static 256], Err *err)
+static int parse_as(bool leading, const char *const *words, Own *o, Common *c,
+                    char joined[static 256], Err *err)
 {
     char *argv[MAX_WORDS + 1] = {0};
     int argc = 0;
@@ -51,7 +52,8 @@ static int parse(const char *const *words, Own *o, Common *c, char joined[static
     memset(o, 0xee, sizeof *o); /* what is not set shows */
     memset(c, 0xee, sizeof *c);
     char **operands = NULL;
-    int r = opt_parse(argc, argv, tables, (void *const[]){o, c}, &operands, err);
+    int r = (leading ? opt_parse_leading : opt_parse)(argc, argv, tables, (void *const[]){o, c},
+                                                      &operands, err);
     if (r < 0)
         assert_null(operands);
     joined[0] = '\0';
@@ -70,6 +72,11 @@ static int parse(const char *const *words, Own *o, Common *c, char joined[static
     for (int i = 0; i < argc; i++)
         free(argv[i]);
     return r;
+}
+
+static int parse(const char *const *words, Own *o, Common *c, char joined[static 256], Err *err)
+{
+    return parse_as(false, words, o, c, joined, err);
 }
 
 static void good_lines(void **state)
@@ -302,12 +309,41 @@ static void quantities(void **state)
     }
 }
 
+/* For words that are another program's. */
+static void the_first_operand_ends_the_options(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[MAX_WORDS];
+        const char *expect;
+        bool json;
+    } rows[] = {
+        {{"x", "--json", "a", "--json", "-v", "--", "b"}, "a|--json|-v|--|b|", true},
+        {{"x", "--", "--json", "--"}, "--json|--|", false},
+        {{"x", "-c", "n", "-", "--json"}, "-|--json|", false},
+        {{"x", "--json"}, "", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Own o;
+        Common c;
+        char joined[256];
+        assert_int_equal(parse_as(true, rows[i].words, &o, &c, joined, NULL), 0);
+        assert_string_equal(joined, rows[i].expect);
+        assert_int_equal(c.json, rows[i].json);
+        assert_false(c.verbose);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_lines),      cmocka_unit_test(bad_lines),
-        cmocka_unit_test(argc_is_the_end), cmocka_unit_test(help),
-        cmocka_unit_test(quantities),      cmocka_unit_test(lists),
+        cmocka_unit_test(good_lines),
+        cmocka_unit_test(bad_lines),
+        cmocka_unit_test(argc_is_the_end),
+        cmocka_unit_test(help),
+        cmocka_unit_test(quantities),
+        cmocka_unit_test(lists),
+        cmocka_unit_test(the_first_operand_ends_the_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* The agent against a mailbox on loopback, with the real Redis as its service. */
 #include "host/agent.h"
 #include "base/log.h"
+#include "host/ask.h"
 #include "host/boot.h"
 #include "host/bundle.h"
 #include "io/child.h"
@@ -17,85 +18,11 @@
 
 #include <cmocka.h>
 
+#include "mail_store.h"
+
 #define NONCE "00112233aabbccdd"
 #define DEADLINE_MS (30 * SECOND)
 #define LOOK_MS 20
-
-/* --- the object store: names and bodies --- */
-
-typedef struct Object {
-    char *name, *body, *delete_after;
-} Object;
-static struct {
-    pthread_mutex_t lock;
-    VEC(Object) objects;
-} store = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static Object *store_find(const char *name)
-{
-    for (size_t i = 0; i < store.objects.len; i++)
-        if (streq(store.objects.items[i].name, name))
-            return &store.objects.items[i];
-    return NULL;
-}
-
-static void store_put(const char *name, const char *body, const char *delete_after)
-{
-    pthread_mutex_lock(&store.lock);
-    Object *o = store_find(name);
-    if (!o) {
-        vec_push(&store.objects, (Object){.name = xstrdup(name)});
-        o = vec_last(&store.objects);
-    }
-    free(o->body);
-    free(o->delete_after);
-    o->body = xstrdup(body);
-    o->delete_after = xstrdup(delete_after ? delete_after : "");
-    pthread_mutex_unlock(&store.lock);
-}
-
-/* To be freed; NULL if it is not there. */
-static char *store_get(const char *name, char **ret_delete_after)
-{
-    pthread_mutex_lock(&store.lock);
-    Object *o = store_find(name);
-    char *body = o ? xstrdup(o->body) : NULL;
-    if (o && ret_delete_after)
-        *ret_delete_after = xstrdup(o->delete_after);
-    pthread_mutex_unlock(&store.lock);
-    return body;
-}
-
-static void store_begin(HttpdCall *c)
-{
-    Buf *body = NEW(Buf);
-    *body = BUF_INIT((size_t)8 << 20);
-    c->state = body;
-}
-static bool store_body(HttpdCall *c, Str part)
-{
-    buf_add(c->state, part.p, part.n);
-    return true;
-}
-static void store_end(HttpdCall *c)
-{
-    if (streq(c->method, "PUT")) {
-        store_put(c->target, ((Buf *)c->state)->p, httpd_header(c, "X-Delete-After"));
-        c->reply.status = 201;
-        return;
-    }
-    _cleanup_free_ char *body = store_get(c->target, NULL);
-    c->reply.status = body ? 200 : 404;
-    buf_str(&c->reply.body, body);
-}
-static void store_close(HttpdCall *c, bool sent)
-{
-    (void)sent;
-    buf_clear(c->state);
-    free(c->state);
-}
-static const HttpdHandler store_handler = {
-    .begin = store_begin, .body = store_body, .end = store_end, .close = store_close};
 
 /* --- an operator and a server --- */
 
@@ -191,12 +118,7 @@ static int teardown(void **state)
         (void)wait_agent(p);
     }
     (void)httpd_stop(p->httpd);
-    for (size_t i = 0; i < store.objects.len; i++) {
-        free(store.objects.items[i].name);
-        free(store.objects.items[i].body);
-        free(store.objects.items[i].delete_after);
-    }
-    vec_clear(&store.objects);
+    store_clear();
     int r = file_remove_tree(p->folder, NULL);
     (void)vault_free(p->vault);
     keypair_clear(&p->sign);
@@ -409,6 +331,72 @@ static void it_survives_a_power_cut_without_a_network(void **state)
     assert_false(redis_answers(p));
 }
 
+/* Puts an ask to run `script` into the mailbox. */
+static void send_shell(const Place *p, const char *script, int64_t number)
+{
+    Ask a = {.verb = ASK_EXEC,
+             .id = (char *)(uintptr_t) "0123456789abcdef",
+             .limit = HOUR,
+             .until = time_now() + HOUR};
+    _cleanup_json_ json_t *ask = NULL;
+    _cleanup_(buf_clear) Buf text = BUF_INIT((size_t)8 << 20);
+    _cleanup_free_ char *name = xasprintf("/in/%08lld", (long long)number);
+
+    strlist_add(&a.argv, "sh");
+    strlist_add(&a.argv, "-c");
+    strlist_add(&a.argv, script);
+    strlist_add(&a.to, p->public); /* anybody's */
+    assert_int_equal(ask_write(&a, &ask, NULL), 0);
+    strlist_clear(&a.argv);
+    strlist_clear(&a.to);
+    assert_int_equal(bundle_make_ask(&(BundleHead){"all.0", NONCE, number}, p->public, ask,
+                                     p->vault, &text, NULL),
+                     0);
+    store_put(name, text.p, NULL);
+}
+
+static void an_ask_is_run_once_and_changes_nothing(void **state)
+{
+    Place *p = *state;
+    if (!redis_installed())
+        skip();
+    _cleanup_free_ char *marker = path_join(p->folder, "marker"),
+                        *script = xasprintf("echo x >>%s; exec sleep 1000", marker);
+    _cleanup_(buf_clear) Buf marks = BUF_INIT(BUF_MAX_LINE);
+
+    start_agent(p);
+    read_hello(p);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    free(until_there("/out/00000001-healthy"));
+    assert_int_equal(file_write(marker, STR_LIT(""), 0666, NULL), 0);
+    send_shell(p, script, 2);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (marks.len == 0) {
+        assert_true(time_mono() < deadline);
+        assert_int_equal(file_read(marker, &marks, NULL), 0);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+    free(until_there("/out/answer-00000002-000000"));
+    assert_true(redis_answers(p));
+
+    kill(p->agent, SIGKILL);
+    (void)wait_agent(p);
+    start_agent(p);
+    free(until_there("/out/answer-00000002-999999"));
+    /* The bundle that was kept is run; the next number is looked for. */
+    until_redis(p, true);
+    send_shell(p, "exit 0", 3);
+    free(until_there("/out/answer-00000003-000001"));
+    buf_truncate(&marks, 0);
+    assert_int_equal(file_read(marker, &marks, NULL), 0);
+    assert_string_equal(marks.p, "x\n");
+    /* Forged ones are as forged bundles. */
+    store_put("/in/00000004", "{}", NULL);
+    free(until_there("/out/00000004-refused"));
+    send_bundle(p, "redis", 5, 5, NULL, "out");
+    free(until_there("/out/00000005-healthy"));
+}
+
 /* The key is made once: a host that starts again before its first bundle says the same hello. */
 static void the_key_is_kept(void **state)
 {
@@ -472,6 +460,7 @@ int main(void)
         TEST(refused_bundles_change_nothing),
         TEST(a_bundle_that_cannot_be_kept_is_taken_once),
         TEST(it_survives_a_power_cut_without_a_network),
+        TEST(an_ask_is_run_once_and_changes_nothing),
         TEST(the_key_is_kept),
         TEST(two_agents_do_not_share_a_root),
         TEST(without_a_first_boot_it_says_so),

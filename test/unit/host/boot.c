@@ -295,12 +295,21 @@ static void mark_of(const KeyPair *host, char ret[static 17])
     ret[16] = '\0';
 }
 
+/* As the server `by` would say it, whose K is of its name. */
+static void put_hello(const Place *p, const char *by, const KeyPair *key)
+{
+    _cleanup_free_ char *label = xasprintf("boot/%s/" NONCE, by);
+    _cleanup_secret_ Secret *k = vault_derive_new(p->vault, label);
+    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
+
+    boot_hello_make(k, "web.0", NONCE, key->public_b64, &hello);
+    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&hello));
+}
+
 static void a_bundle_is_sent_to_who_said_hello(void **state)
 {
     Place *p = *state;
-    _cleanup_secret_ Secret *k = k_of(p);
     _cleanup_(keypair_clear) KeyPair host = {0}, sign = {0};
-    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
     _cleanup_json_ json_t *spec =
         json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
     _cleanup_json_ json_t *body = NULL;
@@ -312,8 +321,7 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     assert_int_equal(vault_sign_keys(p->vault, &sign, NULL), 0);
 
     assert_int_equal(boot_send(&in, p->vault, NULL), -ERR_NOT_FOUND);
-    boot_hello_make(k, "web.0", NONCE, host.public_b64, &hello);
-    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&hello));
+    put_hello(p, "web.0", &host);
     assert_int_equal(boot_send(&in, p->vault, NULL), 0);
 
     FakeObject *o = fake_find("reef-mail/web.0/" NONCE "/in/00000002");
@@ -321,7 +329,8 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     host_spec_hash(spec, hash);
     mark_of(&host, mark);
     _cleanup_(buf_clear) Buf md5 = BUF_INIT(BUF_MAX_LINE);
-    crypt_hash(CRYPT_MD5, buf_as_str(&hello), &md5);
+    crypt_hash(CRYPT_MD5, buf_as_str(&fake_find("reef-mail/web.0/" NONCE "/out/hello")->body),
+               &md5);
     _cleanup_free_ char *type = xasprintf(
         "application/vnd.atoll.bundle; spec=%s; until=%lld; key=%s; hello=%.16s; redis=root", hash,
         (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark, md5.p);
@@ -338,17 +347,14 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
 static void nothing_is_sent_to_a_stranger(void **state)
 {
     Place *p = *state;
-    _cleanup_secret_ Secret *k = vault_derive_new(p->vault, "boot/web.1/" NONCE);
     _cleanup_(keypair_clear) KeyPair host = {0};
-    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE);
     _cleanup_json_ json_t *spec =
         json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
     SendInput in = {
         .island = "reef", .server = "web.0", .nonce = NONCE, .number = 1, .spec = spec, .now = NOW};
     crypt_box_keys(&host);
 
-    boot_hello_make(k, "web.0", NONCE, host.public_b64, &hello);
-    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&hello));
+    put_hello(p, "web.1", &host);
     assert_int_equal(boot_send(&in, p->vault, NULL), -ERR_DENIED);
     assert_null(fake_find("reef-mail/web.0/" NONCE "/in/00000001"));
 }
@@ -357,9 +363,7 @@ static void nothing_is_sent_to_a_stranger(void **state)
 static void a_second_bundle_goes_to_the_same_key(void **state)
 {
     Place *p = *state;
-    _cleanup_secret_ Secret *k = k_of(p);
     _cleanup_(keypair_clear) KeyPair host = {0}, thief = {0};
-    _cleanup_(buf_clear) Buf hello = BUF_INIT(BUF_MAX_LINE), forged = BUF_INIT(BUF_MAX_LINE);
     _cleanup_json_ json_t *spec =
         json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
     _cleanup_(err_clear) Err err = {0};
@@ -375,17 +379,57 @@ static void a_second_bundle_goes_to_the_same_key(void **state)
     crypt_box_keys(&thief);
     mark_of(&host, mark);
 
-    boot_hello_make(k, "web.0", NONCE, thief.public_b64, &forged);
-    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&forged));
+    put_hello(p, "web.0", &thief);
     assert_int_equal(boot_send(&in, p->vault, &err), -ERR_DENIED);
     assert_non_null(strstr(err.text, "another key"));
     assert_non_null(strstr(err.hint, "delete the server"));
     assert_null(fake_find("reef-mail/web.0/" NONCE "/in/00000002"));
 
-    boot_hello_make(k, "web.0", NONCE, host.public_b64, &hello);
-    (void)fake_put("reef-mail/web.0/" NONCE "/out/hello", buf_as_str(&hello));
+    put_hello(p, "web.0", &host);
     assert_int_equal(boot_send(&in, p->vault, NULL), 0);
     assert_non_null(fake_find("reef-mail/web.0/" NONCE "/in/00000002"));
+}
+
+/* Two operators and an apply at once: each gets a number, and nobody's is overwritten. */
+static void asks_and_bundles_share_the_numbers(void **state)
+{
+    Place *p = *state;
+    _cleanup_(keypair_clear) KeyPair host = {0}, sign = {0};
+    _cleanup_json_ json_t *spec =
+        json_make_new("{s:s, s:[s]}", "server", "web.0", "roles", "redis");
+    _cleanup_json_ json_t *ask = json_make_new("{s:s}", "verb", "exec"), *body = NULL;
+    SendInput in = {
+        .island = "reef", .server = "web.0", .nonce = NONCE, .number = 1, .spec = spec, .now = NOW};
+    int64_t number = 0;
+
+    crypt_box_keys(&host);
+    assert_int_equal(vault_sign_keys(p->vault, &sign, NULL), 0);
+    put_hello(p, "web.0", &host);
+    assert_int_equal(boot_send(&in, p->vault, NULL), 0);
+    assert_int_equal(boot_ask(&in, ask, p->vault, &number, NULL), 0);
+    assert_int_equal(number, 2);
+    assert_int_equal(boot_ask(&in, ask, p->vault, &number, NULL), 0);
+    assert_int_equal(number, 3);
+    FakeObject *o = fake_find("reef-mail/web.0/" NONCE "/in/00000003");
+    assert_string_equal(o->type, MAIL_ASK_TYPE);
+    /* Longer than any host can still be waiting for it. */
+    assert_true(o->delete_after_s * SECOND > MAIL_URL_LIFE);
+    assert_int_equal(bundle_open(buf_as_str(&o->body), sign.public_b64, &host,
+                                 &(BundleHead){"web.0", NONCE, 3}, 2, &body, NULL),
+                     0);
+    assert_true(json_equal(json_object_get(body, "ask"), ask));
+    assert_null(json_object_get(body, "secrets"));
+
+    in.number = 2;
+    assert_int_equal(boot_send(&in, p->vault, NULL), 0);
+    assert_non_null(strstr(fake_find("reef-mail/web.0/" NONCE "/in/00000004")->type, "spec="));
+    /* Another's bundle is another matter: the world is not what it was. */
+    in.number = 4;
+    assert_int_equal(boot_send(&in, p->vault, NULL), -ERR_CONFLICT);
+    assert_null(fake_find("reef-mail/web.0/" NONCE "/in/00000005"));
+    /* An ask does not go to a stranger. */
+    in.expect_key = "0123456789abcdef";
+    assert_int_equal(boot_ask(&in, ask, p->vault, &number, NULL), -ERR_DENIED);
 }
 
 int main(void)
@@ -402,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bundle_is_sent_to_who_said_hello, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_sent_to_a_stranger, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_bundle_goes_to_the_same_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(asks_and_bundles_share_the_numbers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

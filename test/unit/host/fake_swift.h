@@ -95,9 +95,11 @@ int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret
     *ret = json_array();
     for (size_t i = 0; i < fake.objects.len; i++)
         if (starts_with(fake.objects.items[i].path, start))
-            json_array_append_new(*ret, json_make_new("{s:s, s:I}", "name",
-                                                      fake.objects.items[i].path + skip, "bytes",
-                                                      (json_int_t)fake.objects.items[i].body.len));
+            json_array_append_new(
+                *ret,
+                json_make_new("{s:s, s:I, s:s}", "name", fake.objects.items[i].path + skip, "bytes",
+                              (json_int_t)fake.objects.items[i].body.len, "content_type",
+                              fake.objects.items[i].type ? fake.objects.items[i].type : ""));
     return 0;
 }
 

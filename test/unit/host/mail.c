@@ -296,6 +296,49 @@ static void every_server_gets_a_host(void **state)
     assert_false(json_bool(host->attrs, "hello", true));
 }
 
+/* They have numbers, and nothing else of them is a host's state. */
+static void asks_are_no_bundles(void **state)
+{
+    (void)state;
+    static const char *const ask_types[] = {MAIL_ASK_TYPE, MAIL_ASK_TYPE ";x=y"};
+    for (size_t i = 0; i < ARRAY_LEN(ask_types); i++) {
+        _cleanup_(world_clear) World w = {0};
+        _cleanup_json_ json_t *l = json_array();
+        bool ask = false;
+        add_server(&w, "web.0", NONCE);
+
+        /* By a host that is too old to know them; listed before what tells that it is an ask. */
+        add_object(l, "web.0/" NONCE "/out/00000003-refused", "", "2026-11-24T10:00:09.000000");
+        add_object(l, "web.0/" NONCE "/out/00000002-healthy", "", "2026-11-24T10:00:05.000000");
+        add_object(l, "web.0/" NONCE "/out/answer-00000004-000000", "",
+                   "2026-11-24T10:00:10.000000");
+        add_object(l, "web.0/" NONCE "/in/00000004", ask_types[i], "2026-11-24T10:00:09.000000");
+        add_object(l, "web.0/" NONCE "/in/00000003", ask_types[i], "2026-11-24T10:00:08.000000");
+        add_object(l, "web.0/" NONCE "/in/00000002",
+                   MAIL_BUNDLE_TYPE "; spec=" SPEC "; scheduler=1; redis=root",
+                   "2026-11-24T10:00:02.000000");
+        mail_read(l, &w);
+        const Resource *host = world_find(&w, RESOURCE_HOST, "web.0", 1);
+        Msec sent_at;
+        assert_int_equal(json_int(host->attrs, "sent", -1), 2);
+        assert_int_equal(json_int(host->attrs, "next", -1), 5);
+        assert_int_equal(json_int(host->attrs, "seen", -1), 2);
+        assert_string_equal(json_str(host->attrs, "state"), "healthy");
+        assert_string_equal(json_str(host->attrs, "sent_spec"), SPEC);
+        assert_true(json_bool(host->attrs, "sent_scheduler", false));
+        assert_string_equal(json_str(host->attrs, "keeps.redis"), "root");
+        assert_true(time_parse("2026-11-24T10:00:02Z", &sent_at));
+        assert_int_equal(json_int(host->attrs, "sent_at", 0), sent_at);
+
+        assert_int_equal(mail_next(l, "web.0", NONCE, 3, &ask), 5);
+        assert_true(ask);
+        assert_int_equal(mail_next(l, "web.0", NONCE, 2, &ask), 5);
+        assert_false(ask);
+        assert_int_equal(mail_next(l, "web.1", NONCE, 1, &ask), 1);
+        assert_false(ask);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +351,7 @@ int main(void)
         cmocka_unit_test(content_types_without_a_spec),
         cmocka_unit_test(a_content_type_says_when_and_to_whom),
         cmocka_unit_test(what_a_host_keeps),
+        cmocka_unit_test(asks_are_no_bundles),
         cmocka_unit_test(a_host_without_news_is_silent),
         cmocka_unit_test(every_server_gets_a_host),
     };
