@@ -212,9 +212,7 @@ int ask_session_open(Cmd *c, const char *where, bool services, bool first, AskSe
     r = choose(ret, first, err);
     if (r == 0 && found > 1 && ret->targets.len == 1 && !c->common.quiet)
         fprintf(stderr, "on %s\n", ret->targets.items[0].host->key);
-    if (r == 0)
-        r = cmd_keys(c, &ret->keys, err);
-    return r < 0 ? r : cmd_vault(c, &ret->keys, false, &ret->vault, err);
+    return r < 0 ? r : cmd_need_vault(c, false, &ret->vault, err);
 }
 
 void ask_session_close(AskSession *s)
@@ -222,7 +220,5 @@ void ask_session_close(AskSession *s)
     for (size_t i = 0; i < s->targets.len; i++)
         free(s->targets.items[i].what);
     vec_clear(&s->targets);
-    cmd_keys_clear(&s->keys);
-    s->vault = vault_free(s->vault);
     world_clear(&s->world);
 }

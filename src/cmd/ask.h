@@ -15,8 +15,7 @@ typedef struct AskSession {
     Cmd *c;
     World world;
     VEC(AskTarget) targets;
-    CmdKeys keys;
-    Vault *vault;
+    const Vault *vault; /* c's */
 } AskSession;
 
 /* Looks at the island and finds who is meant by `where`: a server, a role, or (`services`) a

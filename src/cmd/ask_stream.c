@@ -157,7 +157,7 @@ static int read_chunk(Streams *all, Stream *x, int64_t number, const Call *call,
     const char *from;
     Str data;
 
-    int r = chunk_open(buf_as_str(&call->text), &p, &all->s->keys.own, &c, err);
+    int r = chunk_open(buf_as_str(&call->text), &p, &all->s->c->keys.own, &c, err);
     if (r < 0)
         return r;
     x->begun = true;
@@ -481,8 +481,8 @@ int ask_session_run(AskSession *s, Ask *ask, const AskOutput *output, int *ret_s
     boot_nonce(id);
     ask->id = xstrdup(id);
     ask->by = by_new();
-    for (size_t i = 0; i < s->keys.recipients.len; i++)
-        strlist_add(&ask->to, s->keys.recipients.items[i]);
+    for (size_t i = 0; i < s->c->keys.recipients.len; i++)
+        strlist_add(&ask->to, s->c->keys.recipients.items[i]);
     int r = begin(&all, ask, err);
     if (r == 0)
         r = read_all(&all, err);

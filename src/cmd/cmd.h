@@ -91,6 +91,10 @@ int cmd_prepare(Cmd *c, unsigned needs, Err *err) _must_check_;
 int cmd_keys(Cmd *c, CmdKeys *ret, Err *err) _must_check_;
 void cmd_keys_clear(CmdKeys *k);
 DEFINE_CLEAR(CmdKeys, cmd_keys_clear)
+/* The same, once a run: c->keys. */
+int cmd_need_keys(Cmd *c, Err *err) _must_check_;
+/* The island's vault, opened once a run with c->keys. Borrowed. */
+int cmd_need_vault(Cmd *c, bool make, const Vault **ret, Err *err) _must_check_;
 /* Opens the island's vault with them. */
 int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err) _must_check_;
 /* The path of atoll's own .deb, as given or else where it usually is; to be freed. */
@@ -187,6 +191,9 @@ void cmd_holder(char ret[static 320]);
 
 /* The island's release (host/release.h) as a world shows it; without a record, the file's. */
 void cmd_release_read(const Cmd *c, const World *w, ReleaseRecord *ret);
+/* Makes the account of the file's owner, with Mastodon's own tootctl on a web server, and shows its
+ * password. One that is there already gets another password. */
+int cmd_owner_make(Cmd *c, Err *err) _must_check_;
 /* Writes the record; ERR_CHANGED if another run has written one of its number. */
 int cmd_release_put(Cmd *c, const ReleaseRecord *r, Err *err) _must_check_;
 /* Help for one verb, and the man page (mdoc) and island reference, from the tables. */

@@ -173,3 +173,21 @@ int cmd_package(const char *given, char **ret, Err *err)
             "servers install atoll " ATOLL_VERSION ", and its package was not found");
     return err_hint(err, "--package FILE names it; `make deb` builds it from source");
 }
+
+int cmd_need_keys(Cmd *c, Err *err)
+{
+    int r = c->has_keys ? 0 : cmd_keys(c, &c->keys, err);
+
+    c->has_keys = r == 0;
+    return r;
+}
+
+int cmd_need_vault(Cmd *c, bool make, const Vault **ret, Err *err)
+{
+    int r = cmd_need_keys(c, err);
+
+    if (r == 0 && !c->vault)
+        r = cmd_vault(c, &c->keys, make, &c->vault, err);
+    *ret = c->vault;
+    return r;
+}

@@ -82,17 +82,10 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     return r < 0 || fits == 0 ? r : err_move(err, &quota);
 }
 
-/* Opened when the first step needs it, with keys that were asked for before. */
+/* By then its container is there. */
 static int need_vault(void *user, const Vault **ret, Err *err)
 {
-    Cmd *c = user;
-    if (!c->vault) {
-        int r = cmd_vault(c, &c->keys, true, &c->vault, err);
-        if (r < 0)
-            return r;
-    }
-    *ret = c->vault;
-    return 0;
+    return cmd_need_vault(user, true, ret, err);
 }
 
 /* A wrong passphrase is better known before the lease than in the middle of the steps. */
@@ -127,11 +120,10 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
         if (r < 0)
             return r;
     }
-    if (needs_keys(p) && !c->has_keys) {
-        int r = cmd_keys(c, &c->keys, err);
+    if (needs_keys(p)) {
+        int r = cmd_need_keys(c, err);
         if (r < 0)
             return r;
-        c->has_keys = true;
     }
     char holder[320];
     cmd_holder(holder);

@@ -53,15 +53,24 @@ static int read_saved(const Cmd *c, const char *path, CmdSaved *ret, Err *err)
 }
 
 /* From the first whole apply on, the cloud says which release runs, and only a deploy changes it.
- */
-static int write_first_release(Cmd *c, const CmdPlan *p, Err *err)
+ * Then the owner's account. Each is done once, and what a killed run left is done by the next. */
+static int finish_install(Cmd *c, const CmdPlan *p, Err *err)
 {
     _cleanup_(release_clear) ReleaseRecord r = {0};
+    int k = 0;
 
     cmd_release_read(c, &p->world, &r);
-    if (r.number > 0 || p->goal.only.len)
-        return 0;
-    r.number = 1;
+    if (r.number == 0) {
+        r.number = 1;
+        k = cmd_release_put(c, &r, err);
+    }
+    if (k < 0 || r.owner || !c->island.owner.name)
+        return k;
+    k = cmd_owner_make(c, err);
+    if (k < 0)
+        return err_wrap(err, "making the owner's account");
+    r.number++;
+    r.owner = true;
     return cmd_release_put(c, &r, err);
 }
 
@@ -92,8 +101,8 @@ static int run(Cmd *c, char **operands, Err *err)
         c, &plan,
         &(CmdPerform){.package = package, .lease_wait_ms = o->lease_wait_ms, .no_wait = o->no_wait},
         err);
-    if (r == 0 && !o->no_wait)
-        r = write_first_release(c, &plan, err);
+    if (r == 0 && !o->no_wait && !plan.goal.only.len)
+        r = finish_install(c, &plan, err);
     if (r < 0)
         return r;
     if (plan.steps.len == 0)

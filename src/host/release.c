@@ -89,7 +89,8 @@ static bool read_one(const char *type, ReleaseRecord *ret)
                        .to = parse_release_new(mail_param(type, RELEASE_TYPE, "to")),
                        .attempt = number_of(mail_param(type, RELEASE_TYPE, "try"), 1),
                        .gate_s = number_of(mail_param(type, RELEASE_TYPE, "gate"), GATE_S),
-                       .maintenance = number_of(mail_param(type, RELEASE_TYPE, "maintenance"), 0)};
+                       .maintenance = number_of(mail_param(type, RELEASE_TYPE, "maintenance"), 0),
+                       .owner = number_of(mail_param(type, RELEASE_TYPE, "owner"), 0)};
     if (!r.now || !r.to ||
         !word_of(mail_param(type, RELEASE_TYPE, "phase"), phases, RELEASE_PHASES, &phase) ||
         !word_of(mail_param(type, RELEASE_TYPE, "prepare"), prepares, PREPARES, &prepare)) {
@@ -184,6 +185,8 @@ void release_type(const ReleaseRecord *r, Buf *b)
     write_keys("told", &r->told, b);
     if (r->maintenance)
         buf_str(b, "; maintenance=1");
+    if (r->owner)
+        buf_str(b, "; owner=1");
     if (r->atoll)
         buf_printf(b, "; atoll=%s", r->atoll);
     if (r->atoll_to)

@@ -6,7 +6,8 @@
  * the listing that every plan makes shows it:
  *
  *   application/vnd.atoll.release; phase=roll; now=<release>; to=<release>; prepare=pre; try=1;
- *   told=web.0+web.1; gate=180; maintenance=1; atoll=<sha256>; atoll-to=<sha256>; atoll-told=web.0
+ *   told=web.0+web.1; gate=180; maintenance=1; owner=1; atoll=<sha256>; atoll-to=<sha256>;
+ * atoll-told=web.0
  *
  * where <release> is "kind,version,ref" (want.h). No record: the island file's release, until the
  * first apply writes one.
@@ -46,6 +47,7 @@ typedef struct ReleaseRecord {
     StrList told; /* keys of hosts */
     int gate_s;   /* so long a service may take to become healthy */
     bool maintenance;
+    bool owner; /* the account of the file's owner was made */
     /* atoll itself, by its package's SHA-256 in hex (host/upgrade.h): what hosts have, and what
      * those in atoll_told are to have; NULL: nothing is said of it. */
     char *atoll, *atoll_to;

@@ -80,6 +80,15 @@ static int check_release(IslandLoad *l, Err *err)
     return 0;
 }
 
+static int check_owner(IslandLoad *l, Err *err)
+{
+    const YamlNode *n = node_at(l, NULL, "owner");
+
+    if (!l->island->owner.name == !l->island->owner.email)
+        return 0;
+    return fail(l, n, err, "owner needs a name and an email");
+}
+
 static bool cidr_private(const IslandLoad *l, uint32_t base, int prefix)
 {
     static const struct {
@@ -410,8 +419,8 @@ static int check_ssh_keys(IslandLoad *l, Err *err)
 int check_island(IslandLoad *l, Err *err)
 {
     static int (*const checks[])(IslandLoad *, Err *) = {
-        check_release, check_roles, check_queues,   check_network, check_edge,
-        check_media,   check_env,   check_ssh_keys, check_moved};
+        check_release, check_owner, check_roles, check_queues,   check_network,
+        check_edge,    check_media, check_env,   check_ssh_keys, check_moved};
     int r;
 
     for (size_t k = 0; k < l->island->n_tiers; k++) {

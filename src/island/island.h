@@ -51,6 +51,9 @@ typedef struct Island {
         char *image, *version, *tree;
     } release;
     struct {
+        char *name, *email; /* of the account that owns the instance; NULL: made by hand */
+    } owner;
+    struct {
         char *external; /* external network's name; "" the only one */
         char *cidr;     /* 10.77.0.0/24; 127.77.0.0/24 where cloud is a pocket */
         StrList dns;

@@ -207,6 +207,8 @@ void island_clear(Island *i)
                      i->release.image,
                      i->release.version,
                      i->release.tree,
+                     i->owner.name,
+                     i->owner.email,
                      i->network.external,
                      i->network.cidr,
                      i->network.router,

@@ -294,6 +294,28 @@ static int read_version(IslandLoad *l, const IslandRow *row, const YamlNode *n, 
     return 0;
 }
 
+static int read_owner_name(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+    if (n->type != YAML_SCALAR || !n->text[0] || strlen(n->text) > 30 ||
+        strspn(n->text, letters) != strlen(n->text))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
+static int read_email(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    const char *at = n->type == YAML_SCALAR ? strchr(n->text, '@') : NULL;
+
+    if (!at || at == n->text || !domain_ok(at + 1) || n->text[0] == '-' || !printable(n->text) ||
+        strchr(n->text, ' '))
+        return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
 static int read_canary(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
     if (n->type != YAML_SCALAR || !streq(n->text, "true"))
@@ -383,6 +405,13 @@ const IslandRow island_rows[] = {
      read_text, AT(release.tree)},
     {"release.canary", "true", "", "true", "The small stand-in that comes with atoll, for a trial.",
      read_canary},
+    {"owner", "a map", "", "name, email",
+     "The account that owns the instance. The first apply makes it and shows its password, once.",
+     read_section},
+    {"owner.name", "a name", "", "letters, digits and _, as in Mastodon",
+     "The account's name, without the domain.", read_owner_name, AT(owner.name)},
+    {"owner.email", "an address", "", "name@domain", "Where its mail goes.", read_email,
+     AT(owner.email)},
     {"network", "a map", "{}", "external, cidr, dns, router, name, subnet",
      "The island's network: its own, unless `name` and `subnet` say otherwise.", read_section},
     {"network.external", "a network's name", "", "as `openstack network list --external` shows it",

@@ -98,6 +98,26 @@ def long_jobs(base):
     return [(jobs(base, n, ms), n) for n, ms in ((940, 50), (40, 1000), (15, 5000), (5, 20000))]
 
 
+def test_the_owners_account(t):
+    base = SMALL.replace("servers:", "owner: {name: admin, email: admin@reef.example}\nservers:")
+    t.start_pocket()
+    t.island(base)
+    first = t.apply()
+    found = re.search(r"admin@reef.example, password (\S{16,})", first.out)
+    check(found, f"no password in {first}")
+    equal(database(t, "SELECT username, email, role, approved FROM accounts"),
+          ["admin|admin@reef.example|Owner|t"], "the account")
+    check("password" not in t.apply().out, "it is made and shown once")
+    equal(releases(t)[-1]["owner"], "1", "the record")
+    # A run that died after it was made: the account is there, and nobody has seen its password.
+    t.write("island.yaml", base.replace("127.77.0.0/24", t.cidr).replace("admin", "second"))
+    made = t.atoll("tootctl", "accounts", "create", "second", "--email", "second@reef.example",
+                   "--confirmed", "--role", "Owner")
+    Api(t.pocket, "pocket").call("object-store", "DELETE", "/reef-mail/release/00000002")
+    again = re.search(r"second@reef.example, password (\S{16,})", t.apply().out)
+    check(again and again.group(1) not in made.out, "another password")
+
+
 def test_another_version_under_load(t):
     base = start(t)
     tokens = long_jobs(base)
@@ -133,7 +153,7 @@ def test_another_version_under_load(t):
     check(late.code != 0 and "no change of release is under way" in late.err, late)
 
 
-def fails(t, base, version, words, code=9, gate="10s"):
+def fails(t, base, version, words, code=9, gate="8s"):
     """A deploy that has to come back by itself."""
     token = jobs(base, 200, 20)
     # Pages: what users ask for. That /health fails is what one of these releases is about.
@@ -153,9 +173,9 @@ def fails(t, base, version, words, code=9, gate="10s"):
 
 def test_what_fails_goes_back(t):
     base = start(t, SMALL)
-    for version, words in (("3", "/health answers 500"), ("6", "exit status 1"),
-                           ("5", "prepare: exit status 1"),
-                           ("77", "the canary has no version 77")):
+    ways = (("3", "/health answers 500"), ("6", "exit status 1"), ("5", "prepare: exit status 1"),
+            ("77", "the canary has no version 77"))
+    for version, words in ways[:1] if sanitized() else ways:
         began = time.monotonic()
         fails(t, base, version, words)
         print(f"# {version} failed and went back: {time.monotonic() - began:.1f} s", flush=True)
@@ -215,32 +235,37 @@ def test_a_dry_run_and_a_file_that_differs(t):
 
 
 def kill_at(t, phase):
-    """Runs a deploy until its record in the cloud has that phase; kill -9. Another one goes on."""
-    process = t.spawn(f"{BUILD}/atoll", "deploy", "-y", "2")
-    until(f"the record says {phase}", 60,
+    """Runs a deploy until its record in the cloud has that phase; kill -9."""
+    process = t.spawn(f"{BUILD}/atoll", "deploy", "-y", *(["2"] if phase == "fetch" else []))
+    until(f"the record says {phase}", 90,
           lambda: releases(t)[-1]["phase"] == phase or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    equal(releases(t)[-1]["phase"], phase, "where it died")
 
 
 def test_the_operators_machine_dies(t):
+    """In every phase of one deploy; each time another run goes on from there."""
     base = start(t, SMALL)
-    for phase in PHASES:
-        token = jobs(base, 200, 20)
-        load = Load(base + "/health", 50)
-        try:
+    token = jobs(base, 1000, 20)
+    load = Load(base + "/health", 50)
+    try:
+        for phase in PHASES:
             kill_at(t, phase)
-            equal(releases(t)[-1]["phase"], phase, "where it died")
-            result = t.atoll("deploy", "-y") if phase == "post" else t.atoll("deploy", "-y", "2", "--hold")
-            if phase != "post":
-                t.atoll("rollback", "-y")
-        finally:
-            load.end()
-        check(not load.bad, f"killed at {phase}: {load.bad[:5]}\n{result}")
-        all_ran_once(base, token, 200, 60)
-        equal(t.ready()["version"], "2" if phase == "post" else "1", f"killed at {phase}")
-        equal(releases(t)[-1]["phase"], "done", "the record")
-        print(f"# killed at {phase}: another run went on", flush=True)
+        t.atoll("deploy", "-y")
+    finally:
+        load.end()
+    check(not load.bad, f"{load.bad[:5]}")
+    all_ran_once(base, token, 1000, 60)
+    equal(t.ready()["version"], "2", "the release")
+    equal(releases(t)[-1]["phase"], "done", "the record")
+    # And on the way back.
+    process = t.spawn(f"{BUILD}/atoll", "deploy", "-y", "3", "--gate", "5s")
+    until("it is on the way back", 60, lambda: releases(t)[-1]["phase"] == "back")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    t.atoll("rollback", "-y")
+    equal(t.ready(60)["version"], "2", "the release after the way back")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ require_relative 'boot'
 module Tootctl
   USAGE = <<~TEXT
     usage: bin/tootctl accounts create NAME --email EMAIL [--confirmed] [--role ROLE]
-           bin/tootctl accounts modify NAME --approve
+           bin/tootctl accounts modify NAME [--approve] [--reset-password]
            bin/tootctl search deploy [--only-mapping] [--only INDEX]
            bin/tootctl version
   TEXT
@@ -39,6 +39,7 @@ module Tootctl
       o.on('--confirmed')
       o.on('--role ROLE')
       o.on('--approve')
+      o.on('--reset-password')
       o.on('--only-mapping')
       o.on('--only INDEX')
     end.parse(argv, into: options)
@@ -65,10 +66,11 @@ module Tootctl
     abort "Failure/Error: #{taken} has already been taken"
   end
 
-  def modify(name, approve:)
-    done = Database.query('UPDATE accounts SET approved = $2 WHERE username = $1', [name, approve])
+  def modify(name, approve: false, reset_password: false)
+    done = Database.query('UPDATE accounts SET approved = approved OR $2 WHERE username = $1', [name, approve])
     abort 'No user with such username' if done.cmd_tuples.zero?
     puts 'OK'
+    puts "New password: #{SecureRandom.hex}" if reset_password
   end
 
   def search_deploy(only_mapping: false, only: nil)

@@ -118,7 +118,8 @@ static const struct {
 } refused[] = {
     /* Keys. */
     {"domain:", "domian:", "reef.yaml:2:1: unknown key \"domian\": did you mean \"domain\"?",
-     "allowed: island, domain, cloud, image, release, network, servers, moved, edge, media, env, "
+     "allowed: island, domain, cloud, image, release, owner, network, servers, moved, edge, media, "
+     "env, "
      "ssh_keys, "
      "backup"},
     {"flavor: small, roles: [edge", "flavour: small, roles: [edge",
@@ -220,6 +221,14 @@ static const struct {
     {"{canary: true}", "{tree: srv.tar.gz, version: 4.7/6}",
      "reef.yaml:4:38: release.version is \"4.7/6\"; it must be a version",
      "allowed: such as v4.7.6: letters, digits, dots, dashes"},
+    /* Owner. */
+    {"servers:", "owner: {name: admin}\nservers:", "reef.yaml:5:1: owner needs a name and an email",
+     NULL},
+    {"servers:", "owner: {name: a b, email: a@b.c}\nservers:",
+     "reef.yaml:5:15: owner.name is \"a b\"; it must be a name",
+     "allowed: letters, digits and _, as in Mastodon"},
+    {"servers:", "owner: {name: a, email: -x@b.c}\nservers:",
+     "reef.yaml:5:25: owner.email is \"-x@b.c\"; it must be an address", "allowed: name@domain"},
     /* Roles and tiers. */
     {"[edge, web, worker]", "[edge, web]", "reef.yaml:5:1: no servers carry the role \"worker\"",
      "add it to the roles of a tier; an instance needs edge, web, worker, redis and postgres, and "
