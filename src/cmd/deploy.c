@@ -160,6 +160,8 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
         int r = cmd_deploy_converge(d, &failed);
         if (r == 0 && (d->record.phase == RELEASE_ROLL || d->record.phase == RELEASE_BACK))
             r = cmd_deploy_settle(d, &failed);
+        if (r == 0 && d->record.phase == RELEASE_FETCH)
+            r = cmd_deploy_pending(d, &failed);
         if (r < 0 && r != -ERR_HEALTH)
             return err_move(err, &failed);
         if (r < 0 && (!why.text || d->record.phase == RELEASE_BACK)) {

@@ -14,6 +14,10 @@ typedef struct CmdDeploy {
 
 /* Looks. ERR_PREFLIGHT if the island is otherwise not what its file says, or not well. */
 int cmd_deploy_look(CmdDeploy *d, Err *err) _must_check_;
+/* How much disk the servers have left; ERR_PREFLIGHT for too little. */
+int cmd_deploy_disk(CmdDeploy *d, Err *err) _must_check_;
+/* Says how many migrations the fetched release brings. */
+int cmd_deploy_pending(CmdDeploy *d, Err *err) _must_check_;
 /* Puts `next` into the cloud (taken) and makes it the record. */
 int cmd_deploy_step(CmdDeploy *d, ReleaseRecord *next, Err *err) _must_check_;
 /* Makes the hosts as the record says; the plan is made with it in sight, though a listing may be a

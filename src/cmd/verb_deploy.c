@@ -132,6 +132,10 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
                       d->plan.steps.len);
         return err_hint(err, "`atoll apply` first");
     }
+    cmd_say(d->c, "  backup: atoll makes none yet; copy the database first\n");
+    r = cmd_deploy_disk(d, err);
+    if (r < 0)
+        return r;
     *ret_nothing = o->dry_run;
     if (o->dry_run)
         return 0;
