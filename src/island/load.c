@@ -199,31 +199,14 @@ static void tier_clear(Tier *t)
 
 void island_clear(Island *i)
 {
-    char *texts[] = {i->path,
-                     i->name,
-                     i->domain,
-                     i->cloud,
-                     i->image,
-                     i->release.image,
-                     i->release.version,
-                     i->release.tree,
-                     i->owner.name,
-                     i->owner.email,
-                     i->network.external,
-                     i->network.cidr,
-                     i->network.router,
-                     i->network.name,
-                     i->network.subnet,
-                     i->edge.tls_certificate,
-                     i->edge.tls_key,
-                     i->media.cloud,
-                     i->media.container,
-                     i->media.isolation,
-                     i->media.role,
-                     i->media.user,
-                     i->media.user_id,
-                     i->media.password_file,
-                     i->media.url};
+    char *texts[] = {
+        i->path,           i->name,          i->domain,           i->cloud,
+        i->image,          i->release.image, i->release.version,  i->release.tree,
+        i->owner.name,     i->owner.email,   i->network.external, i->network.cidr,
+        i->network.router, i->network.name,  i->network.subnet,   i->edge.tls_certificate,
+        i->edge.tls_key,   i->media.cloud,   i->media.container,  i->media.isolation,
+        i->media.role,     i->media.user,    i->media.user_id,    i->media.password_file,
+        i->media.url};
 
     for (size_t k = 0; k < ARRAY_LEN(texts); k++)
         free(texts[k]);
