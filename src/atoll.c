@@ -134,6 +134,7 @@ static int run(int argc, char **argv, Err *err)
     for (int i = 0; i < CLOUD_ROLES; i++)
         c.owned[i] = cloud_free(c.owned[i]);
     (void)vault_free(c.vault);
+    json_decref(c.trees);
     cmd_keys_clear(&c.keys);
     c.http = http_free(c.http);
     island_clear(&c.island);

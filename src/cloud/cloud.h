@@ -115,6 +115,8 @@ typedef struct SwiftPut {
     bool only_new;            /* If-None-Match: *; there already: ERR_CONFLICT */
 } SwiftPut;
 int swift_put(Cloud *c, const char *path, const SwiftPut *put, Err *err) _must_check_;
+/* The content type of an object. *ret to be freed. ERR_NOT_FOUND. */
+int swift_type(Cloud *c, const char *path, char **ret, Err *err) _must_check_;
 int swift_delete(Cloud *c, const char *path, Err *err) _must_check_; /* 404 is success */
 /* All names below a prefix: array of {name, hash, bytes, content_type, last_modified}. */
 int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret,

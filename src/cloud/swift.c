@@ -104,6 +104,18 @@ int swift_put(Cloud *c, const char *path, const SwiftPut *put, Err *err)
     return perform_put(c, path, put, md5.p, &call, err);
 }
 
+int swift_type(Cloud *c, const char *path, char **ret, Err *err)
+{
+    _cleanup_(call_clear) Call call = call_for(c, CALL_READ, "HEAD", path);
+    int r = cloud_perform(&call, 1, err);
+
+    if (r < 0)
+        return err_wrap(err, "looking for %s", path);
+    const char *type = call_header(&call, "Content-Type");
+    *ret = xstrdup(type ? type : "");
+    return 0;
+}
+
 int swift_delete(Cloud *c, const char *path, Err *err)
 {
     _cleanup_(call_clear) Call call = call_for(c, CALL_IDEMPOTENT, "DELETE", path);

@@ -73,7 +73,8 @@ struct Cmd {
     char *cache_dir;
     CmdKeys keys; /* once a step needed them */
     bool has_keys;
-    Vault *vault; /* the same */
+    Vault *vault;  /* the same */
+    json_t *trees; /* archives in the cloud, as known in host/tree.h; NULL: none so far */
     const volatile sig_atomic_t *stop;
     size_t calls; /* HTTP requests so far, retries and pages included */
     Msec started; /* time_mono */
@@ -196,6 +197,16 @@ void cmd_release_read(const Cmd *c, const World *w, ReleaseRecord *ret);
 int cmd_owner_make(Cmd *c, Err *err) _must_check_;
 /* Writes the record; ERR_CHANGED if another run has written one of its number. */
 int cmd_release_put(Cmd *c, const ReleaseRecord *r, Err *err) _must_check_;
+/* Can a release's archive be had, if it is a tree: from the file `from` (NULL: the one that the
+ * island file names for this version), or from the cloud, where it is already? ERR_PREFLIGHT; asks
+ * for no key, writes nothing. */
+int cmd_tree_look(Cmd *c, const json_t *release, const char *from, Err *err) _must_check_;
+/* Puts it into the cloud unless it is there. ERR_CONFLICT if another archive has that version. */
+int cmd_tree_put(Cmd *c, const json_t *release, const char *from, Err *err) _must_check_;
+/* After a deploy: removes the archives of releases that neither run nor ran before. */
+void cmd_tree_prune(const Cmd *c, const World *w, const ReleaseRecord *r);
+/* The archive that the island file names, or NULL. To be freed. */
+char *cmd_tree_file_new(const Cmd *c);
 /* Help for one verb, and the man page (mdoc) and island reference, from the tables. */
 void cmd_help(const Verb *v, int width, Buf *out);
 void cmd_man(Buf *out);

@@ -177,6 +177,8 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
         if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
             /* What every host keeps on its disk changes once more. */
             r = cmd_deploy_converge(d, err);
+        if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
+            cmd_tree_prune(d->c, &d->plan.world, &d->record);
         if (end != DEPLOY_GOES_ON)
             return conclude(d, end, &why, err);
     }

@@ -125,6 +125,9 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
         if (r < 0)
             return r;
     }
+    _cleanup_free_ char *tree = cmd_tree_file_new(c);
+    if (!c->trees)
+        c->trees = json_object();
     char holder[320];
     cmd_holder(holder);
     Progress *progress =
@@ -134,6 +137,9 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
                             .need_vault = need_vault,
                             .need_vault_user = c,
                             .package = how->package,
+                            .tree = tree,
+                            .tree_version = c->island.release.version,
+                            .trees = c->trees,
                             .cache_dir = c->cache_dir,
                             .holder = holder,
                             .lease_wait_ms = how->lease_wait_ms,

@@ -74,6 +74,18 @@ static int finish_install(Cmd *c, const CmdPlan *p, Err *err)
     return cmd_release_put(c, &r, err);
 }
 
+/* A tree that can't be had is better known before servers wait for it. */
+static int check_tree(Cmd *c, const CmdPlan *p, Err *err)
+{
+    _cleanup_(release_clear) ReleaseRecord r = {0};
+
+    if (p->steps.len == 0)
+        return 0;
+    cmd_release_read(c, &p->world, &r);
+    int k = cmd_tree_look(c, r.now, NULL, err);
+    return k < 0 || release_same(r.now, r.to) ? k : cmd_tree_look(c, r.to, NULL, err);
+}
+
 static int run(Cmd *c, char **operands, Err *err)
 {
     const Options *o = c->options;
@@ -90,6 +102,8 @@ static int run(Cmd *c, char **operands, Err *err)
         r = cmd_saved_check(&saved, &plan, err);
     if (r == 0)
         r = find_package(o, &plan, &package, err);
+    if (r == 0)
+        r = check_tree(c, &plan, err);
     if (r < 0)
         return r;
     if (plan.steps.len > 0 && !o->yes && !operands[0]) {

@@ -65,6 +65,12 @@ static int run(Cmd *c, char **operands, Err *err)
             r = island_preflight(&c->island, w.facts, err);
         say(&l, r, err, "offers", "flavors, image, volume types and external network are there");
     }
+    if (l.failed == 0 && c->island.release.tree) {
+        _cleanup_(err_clear) Err no_tree = {0};
+        _cleanup_json_ json_t *release = island_release_new(&c->island);
+        int k = cmd_tree_look(c, release, NULL, &no_tree);
+        say(&l, k, &no_tree, "release", c->island.release.tree);
+    }
     _cleanup_(keyfiles_clear) KeyFiles keys = keys_paths(c->island.name);
     _cleanup_(err_clear) Err no_key = {0};
     int r = file_exists(keys.key_path) && file_exists(keys.pub_path)
@@ -86,7 +92,9 @@ const Verb verb_check = {
     .text =
         "One line for each thing that can be known before the first write: the island file, the "
         "login and where it comes from, each service's endpoint, whether flavors, image, volume "
-        "types and the external network exist, and whether the operator's key is there.",
+        "types and the external network exist, whether a source tree's archive can be had, and "
+        "whether "
+        "the operator's key is there.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options = NULL,
     .run = run,

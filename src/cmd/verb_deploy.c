@@ -4,6 +4,7 @@
 
 typedef struct Options {
     bool yes, dry_run, hold;
+    const char *from;
     int64_t gate_ms, lease_wait_ms;
 } Options;
 
@@ -30,6 +31,11 @@ static const Opt options[] = {
      .def = "3m",
      .min = 5 * SECOND,
      .max = 1 * HOUR},
+    {.name = "from",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "The packed source tree of VERSION (release: {tree}); uploaded once.",
+     .offset = offsetof(Options, from)},
     OPT_LEASE_WAIT(Options),
     OPT_END,
 };
@@ -112,19 +118,30 @@ static int check_way(const CmdDeploy *d, const json_t *to, Err *err)
     return err_set(err, ERR_PREFLIGHT, "%s", l.items[0].words);
 }
 
+/* Its archive may be gone from the cloud all the same, and a new server needs it. */
+static int runs_already(const CmdDeploy *d, const Options *o, const json_t *to, Err *err)
+{
+    char words[128];
+
+    int r = o->from && !o->dry_run ? cmd_tree_put(d->c, to, o->from, err) : 0;
+    if (r == 0)
+        cmd_say(d->c, "%s runs %s already.\n", d->c->island.name, release_words(to, words));
+    return r;
+}
+
 static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_nothing, Err *err)
 {
     _cleanup_json_ json_t *to = wanted_new(d->c, version);
     ReleaseRecord next = {0};
-    char words[128];
 
+    int r = cmd_tree_look(d->c, to, o->from, err);
+    if (r < 0)
+        return r;
     *ret_nothing = release_same(to, d->record.now);
-    if (*ret_nothing) {
-        cmd_say(d->c, "%s runs %s already.\n", d->c->island.name, release_words(to, words));
-        return 0;
-    }
+    if (*ret_nothing)
+        return runs_already(d, o, to, err);
     say_plan(d, to);
-    int r = check_way(d, to, err);
+    r = check_way(d, to, err);
     if (r < 0)
         return r;
     if (d->plan.steps.len > 0) {
@@ -140,6 +157,8 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
     if (o->dry_run)
         return 0;
     r = o->yes ? 0 : cmd_ask("Deploy this? Type yes:", "yes", err);
+    if (r == 0)
+        r = cmd_tree_put(d->c, to, o->from, err);
     if (r < 0)
         return r;
     deploy_begin(&d->record, to, (int)(o->gate_ms / SECOND), &next);
@@ -157,6 +176,11 @@ static int resume(CmdDeploy *d, const Options *o, const char *version, Err *err)
                       release_words(d->record.to, words), release_phase_word(d->record.phase));
         return err_hint(err, "`atoll deploy` finishes it, `atoll rollback` takes it back");
     }
+    int r = o->from ? cmd_tree_look(d->c, d->record.to, o->from, err) : 0;
+    if (r == 0 && o->from && !o->dry_run)
+        r = cmd_tree_put(d->c, d->record.to, o->from, err);
+    if (r < 0)
+        return r;
     cmd_say(d->c, "Going on with the deploy of %s.\n", release_words(d->record.to, words));
     if (o->dry_run || d->record.phase != RELEASE_POST)
         return 0;
@@ -201,6 +225,9 @@ const Verb verb_deploy = {
         "A server that does not become healthy ends it: all goes back to the old release by "
         "itself, and the exit status is 9. A migration after the restart that fails leaves the new "
         "release running; `atoll deploy` tries it again.\n\n"
+        "A release that is a source tree is uploaded first: with VERSION of another than the "
+        "island file names, --from gives its archive. A version is never changed: another archive "
+        "needs another one.\n\n"
         "How far it is stands in the cloud. It can be interrupted or killed at any moment: `atoll "
         "deploy`, from any machine, goes on.",
     .needs = NEED_ISLAND | NEED_CLOUD,

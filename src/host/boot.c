@@ -1,6 +1,7 @@
 #include "host/boot.h"
 #include "host/bundle.h"
 #include "host/spec.h"
+#include "host/tree.h"
 #include "io/crypt.h"
 #include "io/file.h"
 
@@ -342,6 +343,7 @@ static int send_as(const SendInput *in, int64_t number, const Addressee *to, con
 {
     _cleanup_free_ char *in_url = NULL, *out_url = NULL, *package = NULL;
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
+    _cleanup_json_ json_t *trees = NULL;
     Msec expires = in->now + MAIL_URL_LIFE;
 
     int r = mailbox_urls(in->cloud, v, in->island, in->server, in->nonce, expires, &in_url,
@@ -349,8 +351,16 @@ static int send_as(const SendInput *in, int64_t number, const Addressee *to, con
     if (r == 0)
         r = package_url(in, v, &package, err);
     if (r == 0)
+        r = tree_urls(&(TreeInput){.cloud = in->cloud,
+                                   .island = in->island,
+                                   .file = in->tree,
+                                   .file_version = in->tree_version,
+                                   .known = in->trees},
+                      v, in->spec, expires, &trees, err);
+    if (r == 0)
         r = bundle_make(&(BundleHead){in->server, in->nonce, number}, to->public, in->spec, v,
-                        &(BundleUrls){in_url, out_url, expires / SECOND, package}, &text, err);
+                        &(BundleUrls){in_url, out_url, expires / SECOND, package, trees}, &text,
+                        err);
     if (r < 0)
         return r;
     _cleanup_free_ char *type = bundle_type_new(in->spec, to->key_mark, to->hello_mark, expires);

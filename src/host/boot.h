@@ -47,8 +47,12 @@ int boot_hello_check(const Secret *k, const char *server, const char *nonce, Str
                      char **ret_public, Err *err) _must_check_;
 
 /* The whole of KIND_SEND: reads the server's hello, checks it, makes bundle number sent+1 for
- * `spec` and puts it into the mailbox with fresh URLs; where an ask (host/ask.h) has taken that
- * number meanwhile, with the next one that is free. */
+ * `spec` and puts it into the mailbox with fresh URLs, those of the trees it names among them; a
+ * tree that is not in the cloud yet is uploaded first. Where an ask (host/ask.h) has taken that
+ * number meanwhile, with the next one that is free.
+ *
+ * The trees' URLs live as long as the mailbox's, and are signed with the key of the boot container:
+ * whoever changes that key has to leave the old one beside it for as long (Swift takes two). */
 typedef struct SendInput {
     Cloud *cloud;
     const char *island, *server, *nonce;
@@ -56,6 +60,8 @@ typedef struct SendInput {
     const char
         *expect_key; /* `key` of the bundle before (host/mail.h); NULL or "": there is none */
     const json_t *spec;
+    const char *tree, *tree_version; /* as file, file_version in TreeInput (tree.h) */
+    json_t *trees;                   /* as known there */
     Msec now;
 } SendInput;
 /* ERR_DENIED when the hello is a stranger's, or holds another key than the bundle before was for: K

@@ -119,6 +119,8 @@ int bundle_make(const BundleHead *head, const char *host_public_b64, const json_
                       "in", urls->in, "out", urls->out, "expires", (json_int_t)urls->expires_s);
     if (urls->package)
         json_object_set_new(json_object_get(body, "urls"), "package", json_string(urls->package));
+    if (json_object_size(urls->trees) > 0)
+        json_object_set_new(json_object_get(body, "urls"), "trees", json_deep_copy(urls->trees));
     return make(head, host_public_b64, body, v, ret, err);
 }
 

@@ -3,7 +3,8 @@
  * Text of the object: {"v":1,"signed":"<base64 of JSON {server, nonce, number, sealed}>",
  * "signature":"<base64>"}. The signature is over the decoded `signed`; `sealed` is an envelope
  * (io/crypt.h) with the purpose "bundle/<server>/<nonce>/<number>". Inside: {"spec": host spec,
- * "secrets": {name: value}, "urls": {"in": prefix GET URL, "out": prefix PUT URL, "expires": s}}.
+ * "secrets": {name: value}, "urls": {"in": prefix GET URL, "out": prefix PUT URL, "expires": s,
+ * "trees": {version: {"url", "sha256"}}}}; the last only where the spec names trees (tree.h).
  * An ask (host/ask.h) is a bundle with {"ask": ..} inside instead of spec, secrets and urls: it
  * takes a number like any other, and changes nothing of what the host runs.
  * A host refuses a wrong signature, another server's or boot's bundle, and a number not above the
@@ -28,6 +29,7 @@ typedef struct BundleUrls {
     const char *in, *out; /* prefix TempURLs: the object's name goes before the '?' */
     int64_t expires_s;
     const char *package; /* of atoll itself, where the spec names one; or NULL */
+    const json_t *trees; /* tree_urls; NULL or empty: none */
 } BundleUrls;
 
 int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,

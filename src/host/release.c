@@ -107,6 +107,19 @@ static bool read_one(const char *type, ReleaseRecord *ret)
     return true;
 }
 
+/* False for other objects, and records that read_one does not take. */
+static bool read_object(const json_t *object, ReleaseRecord *ret)
+{
+    const char *name = json_str_or(object, "name", "");
+    int64_t number;
+
+    if (!starts_with(name, FOLDER) || !mail_number(str_of(name + strlen(FOLDER)), &number) ||
+        !read_one(json_str(object, "content_type"), ret))
+        return false;
+    ret->number = number;
+    return true;
+}
+
 bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord *ret)
 {
     ReleaseRecord best = {0};
@@ -114,16 +127,13 @@ bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord 
     size_t i;
 
     json_array_foreach (mail, i, object) {
-        const char *name = json_str_or(object, "name", "");
-        ReleaseRecord r;
-        int64_t number;
+        _cleanup_(release_clear) ReleaseRecord r = {0};
 
-        if (!starts_with(name, FOLDER) || !mail_number(str_of(name + strlen(FOLDER)), &number) ||
-            number <= best.number || !read_one(json_str(object, "content_type"), &r))
+        if (!read_object(object, &r) || r.number <= best.number)
             continue;
         release_clear(&best);
         best = r;
-        best.number = number;
+        r = (ReleaseRecord){0};
     }
     if (!best.number) {
         best.now = json_deep_copy(file_release);
@@ -141,6 +151,26 @@ int64_t release_newest(const json_t *mail)
 
     (void)release_read(mail, NULL, &r); /* its number says whether there is one */
     return r.number;
+}
+
+json_t *release_before_new(const json_t *mail, const ReleaseRecord *r)
+{
+    json_t *before = NULL;
+    int64_t best = 0;
+    const json_t *object;
+    size_t i;
+
+    json_array_foreach (mail, i, object) {
+        _cleanup_(release_clear) ReleaseRecord old = {0};
+
+        if (!read_object(object, &old) || old.number >= r->number || old.number <= best ||
+            release_same(old.now, r->now))
+            continue;
+        json_decref(before);
+        before = json_incref(old.now);
+        best = old.number;
+    }
+    return before;
 }
 
 void release_copy(ReleaseRecord *to, const ReleaseRecord *from)

@@ -60,6 +60,9 @@ const char *release_phase_word(ReleasePhase p);
 bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord *ret);
 /* The number of the newest; 0: there is none. */
 int64_t release_newest(const json_t *mail);
+/* The release that ran before r->now, by the records in a listing; NULL if none tells of another.
+ * To be freed. */
+json_t *release_before_new(const json_t *mail, const ReleaseRecord *r);
 void release_copy(ReleaseRecord *to, const ReleaseRecord *from);
 void release_clear(ReleaseRecord *r);
 DEFINE_CLEAR(ReleaseRecord, release_clear)

@@ -2,8 +2,11 @@
  *
  * A canary and a tree are folders, <root>/opt/atoll/releases/<kind>-<version>, made beside and
  * renamed when whole; an image is podman's. What a spec names ("release", "fetch", "prepare") is
- * fetched by a child process; nothing here waits. What no spec names any more goes when the next
- * comes, but for the one that ran last.
+ * fetched by a child process; nothing here waits. A tree comes from the address in the bundle, and
+ * is unpacked if it has the bundle's SHA-256 (tree.h).
+ *
+ * The same child first removes older folders: what the spec names stays, and what ran before it,
+ * which <root>/opt/atoll/releases/.ran tells. Images stay.
  */
 #pragma once
 #include "base/err.h"
@@ -17,8 +20,8 @@ ReleaseStore *release_store_open(const char *root, const char *canary);
 ReleaseStore *
 release_store_close(ReleaseStore *s); /* takes NULL, returns NULL; ends what it does */
 /* 0 when all that the spec names is there. ERR_TEMPORARY, with words for the report, while it is
- * fetched; ERR_IO, and why, when that failed: it is tried again. `urls`: of the bundle: "trees"
- * {version: URL}. */
+ * fetched; ERR_IO, and why, when that failed: it is tried again. `urls`: of the bundle (bundle.h).
+ */
 int release_store_ready(ReleaseStore *s, const json_t *spec, const json_t *urls, Msec now,
                         Err *err) _must_check_;
 /* Where the code of a canary or a tree is; to be freed. */

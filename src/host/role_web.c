@@ -16,6 +16,15 @@ static const struct {
     {"tree", {"bundle", "exec", NULL}},
 };
 
+/* The tree belongs to root, so nothing may want to write into it. The bundle's own settings are the
+ * tree's (.bundle/config); bundler's other files go to HOME. */
+static void tree_env(Service *s)
+{
+    strlist_addf(&s->env, "BUNDLE_GEMFILE=%s/Gemfile", s->cwd);
+    strlist_add(&s->env, "BUNDLE_FROZEN=true");
+    strlist_add(&s->env, "BOOTSNAP_READONLY=true");
+}
+
 static int launch(const RoleContext *c, const json_t *release, Service *s, Err *err)
 {
     const char *kind = json_str_or(release, "kind", "");
@@ -26,6 +35,8 @@ static int launch(const RoleContext *c, const json_t *release, Service *s, Err *
         role_argv(s, launch_rows[i].prefix);
         free(s->cwd);
         s->cwd = release_folder_new(c->paths->root, release);
+        if (streq(kind, "tree"))
+            tree_env(s);
         return 0;
     }
     return err_set(err, ERR_CONFIG, "a release of the kind '%s' is not %s atoll %s", kind,

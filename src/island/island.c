@@ -1,5 +1,6 @@
 /* Questions about an island that was read, and its reference text. */
 #include "island/island.h"
+#include "io/file.h"
 
 const Tier *island_tier(const Island *i, const char *name)
 {
@@ -34,6 +35,13 @@ char *island_scheduler(const Island *i)
             any = t;
     }
     return any ? xasprintf("%s.0", any->name) : NULL;
+}
+
+char *island_file_new(const Island *i, const char *path)
+{
+    _cleanup_free_ char *folder = path_folder(i->path);
+
+    return *path == '/' ? xstrdup(path) : path_join(folder, path);
 }
 
 int island_count(const Island *i)

@@ -122,6 +122,8 @@ char *island_first_server(const Island *i, Role role);
 char *island_scheduler(const Island *i);
 /* 1 to 64 of a-z, A-Z, 0-9, and inside also dots, dashes and underscores. */
 bool island_version_ok(const char *version);
+/* A file that the island's file names: relative to its folder. To be freed. */
+char *island_file_new(const Island *i, const char *path);
 /* Servers of all tiers. */
 int island_count(const Island *i);
 /* True where the island runs on an embedded cloud: its entry is "pocket" or "pocket-...". */

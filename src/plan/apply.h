@@ -35,6 +35,10 @@ typedef struct ApplyContext {
     int (*need_vault)(void *need_vault_user, const Vault **ret, Err *err);
     void *need_vault_user;
     const char *package; /* path of atoll's own .deb; for servers to be made */
+    /* A tree's archive on this machine, of which version, and what is known of those in the cloud
+     * (host/tree.h). */
+    const char *tree, *tree_version;
+    json_t *trees;
     const char *cache_dir;
     const char *holder; /* who holds the lease: "jo@laptop" */
     Msec lease_wait_ms; /* how long to wait for another holder; 0: not at all */

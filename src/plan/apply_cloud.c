@@ -210,6 +210,9 @@ static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err
                                                 json_int(have->attrs, "next", 0)),
                                   .expect_key = json_str(have->attrs, "sent_key"),
                                   .spec = spec,
+                                  .tree = d->c->tree,
+                                  .tree_version = d->c->tree_version,
+                                  .trees = d->c->trees,
                                   .now = cloud_now(d->c->clouds->of[CLOUD_OF_ISLAND])},
                      d->vault, err);
 }

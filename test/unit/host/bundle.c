@@ -257,6 +257,29 @@ static void no_byte_can_be_changed(void **state)
     }
 }
 
+/* Where a tree's archive is, and what it must be, comes sealed and signed. */
+static void it_says_where_a_tree_is(void **state)
+{
+    World *w = *state;
+    _cleanup_json_ json_t *trees =
+        json_make_new("{s:{s:s, s:s}}", "v4.7.6", "url", "https://s/tree?q", "sha256", "abcd");
+    _cleanup_json_ json_t *none = json_object(), *body = NULL;
+    BundleUrls with = urls;
+    const json_t *const of[] = {NULL, none, trees};
+
+    for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+        with.trees = of[i];
+        assert_int_equal(
+            bundle_make(&head, w->host.public_b64, w->spec, w->vault, &with, &text, NULL), 0);
+        json_decref(body);
+        body = NULL;
+        assert_int_equal(open_as(w, buf_as_str(&text), &head, 0, &body), 0);
+        const json_t *got = json_at(body, "urls.trees");
+        assert_true(of[i] == trees ? json_equal(got, trees) : got == NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(forged_insides_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_foreign_signature_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(no_byte_can_be_changed, setup, teardown),
+        cmocka_unit_test_setup_teardown(it_says_where_a_tree_is, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

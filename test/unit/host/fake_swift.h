@@ -2,6 +2,7 @@
  * stored, and at what happens when somebody else was faster. The real calls are the contract tests'
  * business. */
 #pragma once
+#include "base/vec.h"
 #include "cloud/cloud.h"
 #include "io/file.h"
 
@@ -15,6 +16,7 @@ static struct {
     VEC(FakeObject) objects;
     int puts, gets;
     Buf rival; /* if not empty: somebody else's object, there just before the next PUT */
+    const char *rival_type;
 } fake;
 
 static FakeObject *fake_find(const char *path)
@@ -47,6 +49,7 @@ static void fake_clear(void)
     }
     vec_clear(&fake.objects);
     buf_clear(&fake.rival);
+    fake.rival_type = NULL;
     fake.puts = fake.gets = 0;
 }
 
@@ -69,7 +72,9 @@ int swift_put(Cloud *c, const char *path, const SwiftPut *put, Err *err)
     _cleanup_(buf_clear) Buf file = BUF_INIT((size_t)16 << 20);
     fake.puts++;
     if (fake.rival.len > 0) {
-        (void)fake_put(path, buf_as_str(&fake.rival));
+        FakeObject *first = fake_put(path, buf_as_str(&fake.rival));
+        free(first->type);
+        first->type = fake.rival_type ? xstrdup(fake.rival_type) : NULL;
         buf_clear(&fake.rival);
     }
     if (put->only_new && fake_find(path))
@@ -103,11 +108,30 @@ int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret
     return 0;
 }
 
+int swift_type(Cloud *c, const char *path, char **ret, Err *err)
+{
+    (void)c;
+    FakeObject *o = fake_find(path);
+    if (!o)
+        return err_set(err, ERR_NOT_FOUND, "there is no object %s", path);
+    *ret = xstrdup(o->type ? o->type : "");
+    return 0;
+}
+
 int swift_delete(Cloud *c, const char *path, Err *err)
 {
     (void)c;
-    (void)path;
-    return err_set(err, ERR_BUG, "not used here");
+    (void)err;
+    for (size_t i = 0; i < fake.objects.len; i++) {
+        if (!streq(fake.objects.items[i].path, path))
+            continue;
+        free(fake.objects.items[i].path);
+        free(fake.objects.items[i].type);
+        buf_clear(&fake.objects.items[i].body);
+        vec_remove(&fake.objects, i);
+        break;
+    }
+    return 0;
 }
 
 int swift_temp_url(Cloud *c, const Secret *key, const char *method, const char *path, bool prefix,

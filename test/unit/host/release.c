@@ -139,6 +139,43 @@ static void a_database_is_told_nothing_of_it(void **state)
     assert_true(json_equal(spec, bare));
 }
 
+/* By whatever ran last, however many steps were between. */
+static void what_ran_before_is_told(void **state)
+{
+    static const struct {
+        const char *now[5];
+        const char *before; /* of the newest */
+    } rows[] = {
+        {{"1"}, NULL},
+        {{"1", "1", "1", "1"}, NULL},
+        {{"1", "1", "2"}, "1"},
+        {{"1", "1", "2", "2", "2"}, "1"},
+        {{"1", "2", "2", "3", "3"}, "2"},
+        {{"1", "2", "2", "1", "1"}, "2"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *mail = json_array();
+        _cleanup_(release_clear) ReleaseRecord r = {0};
+        int n = 0;
+
+        while (n < 5 && rows[i].now[n])
+            n++;
+        /* A listing is in no order that counts. */
+        for (int k = n; k-- > 0;) {
+            _cleanup_free_ char *name = release_name(k + 1);
+            _cleanup_free_ char *type = xasprintf(
+                "application/vnd.atoll.release; phase=done; now=tree,%s,; to=tree,9,; prepare=post",
+                rows[i].now[k]);
+            json_array_append_new(mail, object_of(name, type));
+        }
+        assert_true(release_read(mail, NULL, &r));
+        _cleanup_json_ json_t *before = release_before_new(mail, &r);
+        assert_string_equal(json_str_or(before, "version", "-"),
+                            rows[i].before ? rows[i].before : "-");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +184,7 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_does_not_count),
         cmocka_unit_test(what_a_host_is_told),
         cmocka_unit_test(a_database_is_told_nothing_of_it),
+        cmocka_unit_test(what_ran_before_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,6 +330,11 @@ static void a_tree_runs_with_its_own_bundle(void **state)
     join(&find(&l, "web")->argv, " ", &argv);
     assert_string_equal(argv.p, "bundle exec puma -C config/puma.rb");
     assert_string_equal(find(&l, "web")->cwd, "/r/opt/atoll/releases/tree-v4.7.6");
+    /* It can be run from anywhere, and writes nowhere but into what is the service's. */
+    const StrList *env = &find(&l, "web")->env;
+    assert_true(strlist_has(env, "BUNDLE_GEMFILE=/r/opt/atoll/releases/tree-v4.7.6/Gemfile"));
+    assert_true(strlist_has(env, "BUNDLE_FROZEN=true"));
+    assert_true(strlist_has(env, "HOME=/r/var/lib/atoll-services/web"));
 }
 
 static void a_worker_is_stopped_carefully(void **state)

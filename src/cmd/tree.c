@@ -1,0 +1,80 @@
+/* Archives of releases of the kind `tree`, for the verbs that need one (host/tree.h). */
+#include "host/tree.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "io/file.h"
+
+static bool is_tree(const json_t *release)
+{
+    return streq(json_str(release, "kind"), "tree");
+}
+
+char *cmd_tree_file_new(const Cmd *c)
+{
+    return c->island.release.tree ? island_file_new(&c->island, c->island.release.tree) : NULL;
+}
+
+int cmd_tree_look(Cmd *c, const json_t *release, const char *from, Err *err)
+{
+    const char *version = json_str_or(release, "version", "");
+    _cleanup_free_ char *named = cmd_tree_file_new(c);
+    bool is_named = named && streq(c->island.release.version, version), there = false;
+
+    if (from && !is_tree(release))
+        return err_set(err, ERR_USAGE,
+                       "--from gives the archive of a source tree, and the release is of the kind "
+                       "%s",
+                       json_str_or(release, "kind", "?"));
+    if (!is_tree(release))
+        return 0;
+    if (from || (is_named && file_exists(named)))
+        return tree_file_check(from ? from : named, err);
+    int r = tree_is_there(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, version, &there, err);
+    if (r < 0 || there)
+        return r;
+    if (is_named)
+        return tree_file_check(named, err);
+    (void)err_set(err, ERR_PREFLIGHT, "there is no archive of %s in %s-boot", version,
+                  c->island.name);
+    return err_hint(err, "--from FILE.tar.gz gives it; the island file's is of %s",
+                    c->island.release.version);
+}
+
+int cmd_tree_put(Cmd *c, const json_t *release, const char *from, Err *err)
+{
+    const char *version = json_str_or(release, "version", "");
+    _cleanup_free_ char *named = cmd_tree_file_new(c), *sha256 = NULL;
+    int r = 0;
+
+    if (!is_tree(release))
+        return 0;
+    if (!c->has_keys) {
+        r = cmd_keys(c, &c->keys, err);
+        c->has_keys = r == 0;
+    }
+    if (r == 0 && !c->vault)
+        r = cmd_vault(c, &c->keys, false, &c->vault, err);
+    if (r < 0)
+        return r;
+    if (!c->trees)
+        c->trees = json_object();
+    return tree_put(&(TreeInput){.cloud = c->clouds.of[CLOUD_OF_ISLAND],
+                                 .island = c->island.name,
+                                 .file = from ? from : named,
+                                 .file_version = from ? version : c->island.release.version,
+                                 .known = c->trees},
+                    c->vault, version, &sha256, err);
+}
+
+void cmd_tree_prune(const Cmd *c, const World *w, const ReleaseRecord *r)
+{
+    _cleanup_json_ json_t *before = release_before_new(w->mail, r);
+    _cleanup_json_ json_t *keep = json_make_new("[O, O]", r->now, r->to);
+    _cleanup_(err_clear) Err err = {0};
+
+    if (before)
+        json_array_append(keep, before);
+    /* What is left takes room, no more: the next deploy tries again. */
+    if (tree_prune(c->clouds.of[CLOUD_OF_ISLAND], c->island.name, keep, &err) < 0)
+        log_warn("an old release's archive stays: %s", err.text);
+}
