@@ -11,6 +11,7 @@
 #include "base/table.h"
 #include "cloud/kinds.h"
 #include "host/release.h"
+#include "host/tls.h"
 #include "island/island.h"
 #include "island/want.h"
 #include "plan/apply.h"
@@ -73,8 +74,11 @@ struct Cmd {
     char *cache_dir;
     CmdKeys keys; /* once a step needed them */
     bool has_keys;
-    Vault *vault;  /* the same */
-    json_t *trees; /* archives in the cloud, as known in host/tree.h; NULL: none so far */
+    Vault *vault;           /* the same */
+    json_t *trees;          /* archives in the cloud, as known in host/tree.h; NULL: none so far */
+    Cert tls;               /* which certificate the cloud says it has; if has_tls */
+    bool has_tls, tls_told; /* in the mail container */
+    bool tls_warned;        /* once is enough: a deploy looks often */
     const volatile sig_atomic_t *stop;
     size_t calls; /* HTTP requests so far, retries and pages included */
     Msec started; /* time_mono */
@@ -98,6 +102,16 @@ int cmd_need_keys(Cmd *c, Err *err) _must_check_;
 int cmd_need_vault(Cmd *c, bool make, const Vault **ret, Err *err) _must_check_;
 /* Opens the island's vault with them. */
 int cmd_vault(Cmd *c, const CmdKeys *keys, bool make, Vault **ret, Err *err) _must_check_;
+/* Looks at the certificate in the operator's files and in the cloud, for a plan: fills in
+ * island.edge.tls_mark, or leaves it empty where the cloud's counts. Refuses a pair that is new and
+ * could not serve the domain. Without https: nothing to do. */
+int cmd_tls_look(Cmd *c, const World *w, Err *err) _must_check_;
+/* The files alone: whether they could serve the domain. Words in praise of them, to be freed. Files
+ * that are not there are no error: the cloud may have them. */
+int cmd_tls_check(const Cmd *c, char **ret_words, Err *err) _must_check_;
+/* Gives an opened vault the certificate and its key; those of the files first go to the cloud where
+ * they are newer. ERR_CHANGED if they are not those that the plan was made of. */
+int cmd_tls_vault(Cmd *c, Vault *v, Err *err) _must_check_;
 /* The path of atoll's own .deb, as given or else where it usually is; to be freed. */
 int cmd_package(const char *given, char **ret, Err *err) _must_check_;
 /* One event as a line of JSON on standard output (takes `event`). */

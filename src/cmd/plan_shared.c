@@ -17,6 +17,8 @@ void cmd_plan_clear(CmdPlan *p)
 static int make_plan(Cmd *c, const GoalAsk *ask, Msec now, CmdPlan *ret, Err *err)
 {
     int r = ask->destroy ? 0 : island_preflight(&c->island, ret->world.facts, err);
+    if (r == 0 && !ask->destroy)
+        r = cmd_tls_look(c, &ret->world, err);
     if (r < 0)
         return r;
     goal_clear(&ret->goal);
@@ -88,6 +90,13 @@ static int need_vault(void *user, const Vault **ret, Err *err)
     return cmd_need_vault(user, true, ret, err);
 }
 
+static int before_send(void *user, Err *err)
+{
+    Cmd *c = user;
+
+    return cmd_tls_vault(c, c->vault, err);
+}
+
 /* A wrong passphrase is better known before the lease than in the middle of the steps. */
 static bool needs_keys(const CmdPlan *p)
 {
@@ -135,6 +144,7 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
     ApplyContext context = {.clouds = &c->clouds,
                             .island = &c->island,
                             .need_vault = need_vault,
+                            .before_send = before_send,
                             .need_vault_user = c,
                             .package = how->package,
                             .tree = tree,

@@ -145,7 +145,12 @@ const Verb verb_apply = {
         "an island (exit 4): the lease is a security group in the cloud, and a holder that died "
         "on this machine is taken over at once.\n\n"
         "The first apply makes the island's secrets and seals them into the vault container, for "
-        "the operator's key and the recovery key that `atoll init` made.",
+        "the operator's key and the recovery key that `atoll init` made.\n\n"
+        "The certificate and key of edge.tls are checked (the key is the certificate's, the domain "
+        "is in it, it has not ended) and sealed into the vault too; servers are sent them with "
+        "their settings, and nginx takes a renewed one without a dropped connection. Where the "
+        "files are not, or are older, the island keeps what it has: so renewing is replacing the "
+        "files and `atoll apply`, and a server that is made anew needs no files.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),
     .options = options,

@@ -79,6 +79,12 @@ static int run(Cmd *c, char **operands, Err *err)
     if (r < 0)
         err_hint(&no_key, "`atoll init` makes it, with the island file");
     say(&l, r, &no_key, "key", keys.key_path);
+    if (c->island.edge.https) {
+        _cleanup_(err_clear) Err bad = {0};
+        _cleanup_free_ char *words = NULL;
+        r = cmd_tls_check(c, &words, &bad);
+        say(&l, r, &bad, "tls", words);
+    }
     if (l.failed < 0)
         return err_exit_code(l.failed);
     cmd_say(c, "\nnext: `atoll plan`\n");
@@ -92,9 +98,9 @@ const Verb verb_check = {
     .text =
         "One line for each thing that can be known before the first write: the island file, the "
         "login and where it comes from, each service's endpoint, whether flavors, image, volume "
-        "types and the external network exist, whether a source tree's archive can be had, and "
-        "whether "
-        "the operator's key is there.",
+        "types and the external network exist, whether a source tree's archive can be had, whether "
+        "the operator's key is there, and whether the certificate and its key could serve the "
+        "domain.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options = NULL,
     .run = run,

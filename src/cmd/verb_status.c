@@ -1,4 +1,5 @@
 /* atoll status: one screen: servers, health, addresses. */
+#include "base/log.h"
 #include "cmd/cmd.h"
 #include "host/mail.h"
 #include "io/columns.h"
@@ -85,16 +86,43 @@ static void print_addresses(const Cmd *c, const World *w)
     const char *ip = address ? json_str_or(address->attrs, "address", "") : "";
     const char *object_url = json_str_or(w->facts, "clouds.media.object_url", "");
     if (c->common.json) {
-        cmd_json(json_make_new("{s:s, s:s, s:i, s:s, s:s}", "event", "addresses", "floating_ip", ip,
-                               "http", c->island.edge.http, "media", object_url, "container",
+        cmd_json(json_make_new("{s:s, s:s, s:i, s:i, s:s, s:s}", "event", "addresses",
+                               "floating_ip", ip, "http", c->island.edge.http, "https",
+                               c->island.edge.https, "media", object_url, "container",
                                c->island.media.container));
         return;
     }
-    if (*ip && c->island.edge.http != 80)
+    if (*ip && c->island.edge.https && c->island.edge.https != 443)
+        cmd_say(c, "\nweb     https://%s:%d/ at %s\n", c->island.domain, c->island.edge.https, ip);
+    else if (*ip && c->island.edge.https)
+        cmd_say(c, "\nweb     https://%s/ at %s\n", c->island.domain, ip);
+    else if (*ip && c->island.edge.http != 80)
         cmd_say(c, "\nweb     http://%s:%d/\n", ip, c->island.edge.http);
     else if (*ip)
         cmd_say(c, "\nweb     http://%s/\n", ip);
     cmd_say(c, "media   %s/%s/\n", object_url, c->island.media.container);
+}
+
+/* What the edge serves, by what the cloud says: no call. */
+static void print_certificate(const Cmd *c, Msec now)
+{
+    char at[TIME_TEXT_MAX], span[TIME_TEXT_MAX];
+    bool soon = c->has_tls && c->tls.ends - now < TLS_WARN;
+
+    if (!c->island.edge.https || !c->has_tls)
+        return;
+    time_format(c->tls.ends, false, at);
+    if (c->common.json)
+        cmd_json(json_make_new("{s:s, s:s, s:b}", "event", "certificate", "ends", at, "warning",
+                               soon ? 1 : 0));
+    else
+        cmd_say(c, "tls     certificate until %s\n", at);
+    if (soon && c->tls.ends <= now)
+        log_warn("the certificate ended at %s: browsers refuse it; put a new one at %s and apply",
+                 at, c->island.edge.tls_certificate);
+    else if (soon)
+        log_warn("the certificate ends in %s: put a new one at %s and apply",
+                 time_span(c->tls.ends - now, span), c->island.edge.tls_certificate);
 }
 
 static int run(Cmd *c, char **operands, Err *err)
@@ -107,6 +135,9 @@ static int run(Cmd *c, char **operands, Err *err)
         return r;
     now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
     _cleanup_(next_clear) Next next = {0};
+    _cleanup_(err_clear) Err no_file = {0};
+    if (cmd_tls_look(c, &p.world, &no_file) < 0)
+        log_warn("%s", no_file.text);
     r = apply_goal(&c->island, &p.world, &(GoalAsk){0}, &p.goal, err);
     if (r == 0)
         r = plan_next(&p.goal, &p.world, now, &next, err);
@@ -123,6 +154,7 @@ static int run(Cmd *c, char **operands, Err *err)
             cost.p);
     print_rows(c, &p.world);
     print_addresses(c, &p.world);
+    print_certificate(c, now);
     return 0;
 }
 
@@ -132,7 +164,8 @@ const Verb verb_status = {
     .sentence = "Show the servers, their health and the addresses.",
     .text = "Each server with its roles, the cloud's status, its address, and what its host last "
             "reported of its services' health and when (\"silent\" when it has not for 5 minutes); "
-            "the public addresses; whether the island is as the file says.",
+            "the public addresses; when the certificate ends, with a warning in its last 14 days; "
+            "whether the island is as the file says.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .run = run,
 };

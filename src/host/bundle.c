@@ -1,4 +1,5 @@
 #include "host/bundle.h"
+#include "host/tls.h"
 #include "island/roles.h"
 
 #define BUNDLE_MAX_BYTES ((size_t)1 << 20)
@@ -53,6 +54,10 @@ static int add_secrets(const json_t *spec, const Vault *v, json_t *secrets, Err 
     _cleanup_(strlist_clear) StrList names = {0};
 
     bundle_secrets_for(spec_roles(spec), json_object_get(spec, "env_secrets"), &names);
+    if (*json_str_or(spec, "listen.pair", "")) {
+        strlist_add(&names, TLS_CERTIFICATE);
+        strlist_add(&names, TLS_KEY);
+    }
     for (size_t i = 0; i < names.len; i++) {
         const Secret *value = vault_secret(v, names.items[i]);
         if (!value)

@@ -17,7 +17,7 @@
 #define BUNDLE_TEXT_MAX ((size_t)8 << 20)
 
 /* Names of the vault's secrets that a role set (bits of island/roles.h) needs; each role has only
- * what it needs. Appends. */
+ * what it needs. Appends. (The certificate goes to where the spec's "listen" has a pair.) */
 void bundle_secrets_for(unsigned roles, const json_t *env_secrets, StrList *ret);
 
 typedef struct BundleHead {

@@ -2,6 +2,15 @@
  * 5.1). There is no location for the streaming API as long as there is no role that serves it:
  * without one the request goes to the web servers, which say 404, and clients go back to asking. */
 #include "host/role.h"
+#include "host/tls.h"
+
+#define CERTIFICATE_FILE "certificate.pem"
+#define KEY_FILE "key.pem"
+#define CHALLENGES "acme" /* a folder */
+
+typedef struct Listen {
+    int http, https; /* https 0: none; TLS, if any, ends in front of the island */
+} Listen;
 
 /* Only what is critical is logged: below that, at each failure of a web server, nginx writes the
  * whole line of the request, with the query, which may hold access tokens. The access log says that
@@ -34,11 +43,26 @@ static const char forwarded[] = "    map $http_x_forwarded_proto $proto {\n"
                                 "        https https;\n"
                                 "    }\n";
 
+/* As Mastodon's own: TLS as Mozilla's "intermediate" has it, two years of HSTS. */
+static const char tls_settings[] =
+    "        ssl_protocols TLSv1.2 TLSv1.3;\n"
+    "        ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    "ECDHE-RSA-CHACHA20-POLY1305;\n"
+    "        ssl_prefer_server_ciphers off;\n"
+    "        ssl_session_cache shared:tls:10m;\n"
+    "        ssl_session_timeout 1d;\n"
+    "        ssl_session_tickets off;\n"
+    "        proxy_hide_header Strict-Transport-Security;\n"
+    "        add_header Strict-Transport-Security \"max-age=63072000; includeSubDomains\" "
+    "always;\n";
+
+static const char no_metrics[] = "        location ^~ /metrics {\n"
+                                 "            return 404;\n"
+                                 "        }\n";
+
+/* What a location says that leads to the web servers. */
 static const char proxy[] =
-    "        location ^~ /metrics {\n"
-    "            return 404;\n"
-    "        }\n"
-    "        location / {\n"
     "            proxy_pass http://web;\n"
     "            proxy_http_version 1.1;\n"
     "            proxy_set_header Host $http_host;\n"
@@ -50,8 +74,7 @@ static const char proxy[] =
     "            proxy_set_header X-Forwarded-Proto $proto;\n"
     "            proxy_set_header X-Request-Start t=$msec;\n"
     "            proxy_connect_timeout 5;\n"
-    "            proxy_read_timeout 120;\n"
-    "        }\n";
+    "            proxy_read_timeout 120;\n";
 
 /* What a unit's standard output is connected to, the journal, can't be opened by a name. */
 static const char *access_log(const RoleContext *c)
@@ -69,7 +92,69 @@ static void add_upstream(const json_t *web, Buf *b)
     buf_str(b, "    }\n");
 }
 
-static void write_config(const RoleContext *c, const Service *s, int port, const json_t *web,
+static void add_proxy(Buf *b, const char *location)
+{
+    buf_printf(b, "        location %s {\n%s        }\n", location, proxy);
+}
+
+/* "server {", up to what it serves. */
+static void begin_server(const RoleContext *c, int port, const char *how, Buf *b)
+{
+    buf_printf(b, "    server {\n        listen %s:%d%s;\n        server_name _;\n",
+               c->paths->address, port, how);
+}
+
+/* Who asks whether this server is well follows no redirect, and who proves that the domain is his
+ * is asked over plain HTTP (RFC 8555 8.3). */
+static void add_redirect(const RoleContext *c, const Service *s, const Listen *l, Buf *b)
+{
+    char port[16] = "";
+
+    if (l->https != 443)
+        snprintf(port, sizeof port, ":%d", l->https);
+    begin_server(c, l->http, "", b);
+    buf_printf(b,
+               "        location ^~ /.well-known/acme-challenge/ {\n"
+               "            root \"%s/" CHALLENGES "\";\n"
+               "            default_type text/plain;\n"
+               "        }\n",
+               s->cwd);
+    add_proxy(b, "= /health");
+    buf_printf(b,
+               "        location / {\n"
+               "            return 301 https://$host%s$request_uri;\n"
+               "        }\n"
+               "    }\n",
+               port);
+}
+
+static void add_tls(const RoleContext *c, const Service *s, const Listen *l, Buf *b)
+{
+    begin_server(c, l->https, " ssl http2", b);
+    buf_printf(b,
+               "        ssl_certificate \"%s/" CERTIFICATE_FILE "\";\n"
+               "        ssl_certificate_key \"%s/" KEY_FILE "\";\n",
+               s->cwd, s->cwd);
+    buf_str(b, tls_settings);
+    buf_str(b, no_metrics);
+    add_proxy(b, "/");
+    buf_str(b, "    }\n");
+}
+
+static void add_servers(const RoleContext *c, const Service *s, const Listen *l, Buf *b)
+{
+    if (l->https) {
+        add_redirect(c, s, l, b);
+        add_tls(c, s, l, b);
+        return;
+    }
+    begin_server(c, l->http, "", b);
+    buf_str(b, no_metrics);
+    add_proxy(b, "/");
+    buf_str(b, "    }\n");
+}
+
+static void write_config(const RoleContext *c, const Service *s, const Listen *l, const json_t *web,
                          Buf *b)
 {
     static const char *const temporary[] = {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"};
@@ -87,23 +172,36 @@ static void write_config(const RoleContext *c, const Service *s, int port, const
     for (size_t i = 0; i < ARRAY_LEN(temporary); i++)
         buf_printf(b, "    %s_temp_path \"%s/tmp/%s\";\n", temporary[i], folder, temporary[i]);
     add_upstream(web, b);
-    buf_printf(b, "    server {\n        listen %s:%d;\n        server_name _;\n",
-               c->paths->address, port);
-    buf_str(b, proxy);
-    buf_str(b, "    }\n}\n");
+    add_servers(c, s, l, b);
+    buf_str(b, "}\n");
+}
+
+/* The first process of nginx reads them, as root where there is one: its workers need not. */
+static int add_pair(const RoleContext *c, Service *s, Err *err)
+{
+    const struct {
+        const char *secret, *file;
+    } files[] = {{TLS_CERTIFICATE, CERTIFICATE_FILE}, {TLS_KEY, KEY_FILE}};
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const Secret *value;
+        int r = role_secret(c, files[i].secret, &value, err);
+
+        if (r < 0)
+            return r;
+        Str text = secret_expose(value);
+        buf_add(service_file(s, 0600, role_path(c, s->name, files[i].file)), text.p, text.n);
+    }
+    return 0;
 }
 
 int role_edge(const RoleContext *c, Services *ret, Err *err)
 {
     const json_t *web = json_object_get(json_object_get(c->spec, "peers"), "web");
     const json_t *listen = json_object_get(c->spec, "listen");
-    int port = (int)json_int(listen, "http", 80);
+    Listen l = {.http = (int)json_int(listen, "http", 80),
+                .https = (int)json_int(listen, "https", 0)};
 
-    if (*json_str_or(listen, "certificate", ""))
-        return err_set(err, ERR_CONFIG,
-                       "TLS at the edge is not built yet in atoll %s: leave the "
-                       "certificate out, or end TLS in front of the island",
-                       ATOLL_VERSION);
     if (json_array_size(web) == 0)
         return err_set(err, ERR_CONFIG, "no server of the island carries the role web");
     Service s = role_service(c, ROLE_EDGE, "edge");
@@ -113,13 +211,21 @@ int role_edge(const RoleContext *c, Services *ret, Err *err)
      * must let them pass to their temporary files. */
     s.dirs.items[0].mode = 0711;
     service_dir(&s, 0711, role_path(c, "edge", "tmp"));
-    write_config(c, &s, port, web, service_file(&s, 0600, xstrdup(config)));
+    if (l.https) {
+        service_dir(&s, 0755, role_path(c, "edge", CHALLENGES));
+        int r = add_pair(c, &s, err);
+        if (r < 0) {
+            service_clear(&s);
+            return r;
+        }
+    }
+    write_config(c, &s, &l, web, service_file(&s, 0600, xstrdup(config)));
     free(TAKE(s.user));
     role_argv(&s, (const char *const[]){"nginx", "-e", "stderr", "-p", s.cwd, "-c", config, NULL});
     role_plain_env(&s);
     s.limits.low_ports = true;
     s.health = HEALTH_TCP;
-    s.health_port = port;
+    s.health_port = l.http;
     s.reload_signal = SIGHUP;
     s.stop = STOP_TERM;
     s.stop_ms = 10 * SECOND;

@@ -1,6 +1,7 @@
 #include "host/spec.h"
 #include "host/mail.h"
 #include "host/release.h"
+#include "host/tls.h"
 #include "io/crypt.h"
 #include "island/roles.h"
 
@@ -136,7 +137,8 @@ json_t *host_spec_new(const Resource *want, const World *w)
     _cleanup_(release_clear) ReleaseRecord release = {0};
     (void)release_read(w->mail, json_object_get(spec, "release"), &release); /* none: the file's */
     release_spec(&release, spec);
-    if (!resolve_peers(want, spec, w) || !resolve_media(spec, w) || !resolve_volume(spec, w))
+    if (!resolve_peers(want, spec, w) || !resolve_media(spec, w) || !resolve_volume(spec, w) ||
+        !tls_spec(w->mail, spec))
         return NULL;
     return TAKE(spec);
 }

@@ -6,7 +6,7 @@
  * {container, username, user_domain, project_id, region, auth_url, object_url}, "volume_id".
  * "scheduler" stays false while another host may still listen to that queue: scheduled jobs are
  * pushed once for each listener. NULL if something it needs is not there yet (a port without an
- * address, no media user). */
+ * address, no media user, no certificate). */
 json_t *host_spec_new(const Resource *want, const World *w);
 /* What a host is told before its server goes: to stop everything the careful way, in which Sidekiq
  * finishes its jobs. {"server", "roles": [], "stop": true}. `have`: a found HOST. */

@@ -202,16 +202,12 @@ static int read_text(Str text, Vault *v, Err *err)
         _cleanup_secret_ Secret *secret = secret_new(raw.p, raw.len);
         vault_set(v, name, secret);
     }
-    for (size_t i = 0; i < ARRAY_LEN(make_rows); i++)
-        if (!find(v, make_rows[i].name))
-            return err_set(err, ERR_CORRUPT, "the vault has no secret %s", make_rows[i].name);
     return 0;
 }
 
-int vault_seal(const Vault *v, const char *island, const StrList *recipients, Buf *ret, Err *err)
+static int seal(const Vault *v, const char *purpose, const StrList *recipients, Buf *ret, Err *err)
 {
     _cleanup_(buf_wipe) Buf text = BUF_INIT(VAULT_MAX_BYTES);
-    _cleanup_free_ char *purpose = xasprintf("vault/%s", island);
 
     if (recipients->len == 0)
         return err_set(err, ERR_BUG, "nobody to seal the vault for");
@@ -222,21 +218,38 @@ int vault_seal(const Vault *v, const char *island, const StrList *recipients, Bu
     return crypt_seal((const char *const *)recipients->items, purpose, buf_as_str(&text), ret, err);
 }
 
-int vault_unseal(Str sealed, const char *island, const KeyPair *key, Vault **ret, Err *err)
+int vault_seal(const Vault *v, const char *island, const StrList *recipients, Buf *ret, Err *err)
+{
+    _cleanup_free_ char *purpose = xasprintf("vault/%s", island);
+
+    return seal(v, purpose, recipients, ret, err);
+}
+
+/* Adds to `v`. */
+static int unseal(Str sealed, const char *purpose, const KeyPair *key, Vault *v, Err *err)
 {
     _cleanup_(buf_wipe) Buf text = BUF_INIT(VAULT_MAX_BYTES);
-    _cleanup_free_ char *purpose = xasprintf("vault/%s", island);
-    _cleanup_(vault_drop) Vault *v = vault_new();
 
     int r = crypt_open(key, purpose, sealed, &text, err);
     if (r == -ERR_DENIED)
         return err_hint(err, "it was sealed for other keys: use the island's key file, or its "
                              "recovery key");
-    if (r == 0)
-        r = read_text(buf_as_str(&text), v, err);
-    if (r == 0)
-        *ret = TAKE(v);
-    return r;
+    return r < 0 ? r : read_text(buf_as_str(&text), v, err);
+}
+
+int vault_unseal(Str sealed, const char *island, const KeyPair *key, Vault **ret, Err *err)
+{
+    _cleanup_free_ char *purpose = xasprintf("vault/%s", island);
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    int r = unseal(sealed, purpose, key, v, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < ARRAY_LEN(make_rows); i++)
+        if (!find(v, make_rows[i].name))
+            return err_set(err, ERR_CORRUPT, "the vault has no secret %s", make_rows[i].name);
+    *ret = TAKE(v);
+    return 0;
 }
 
 /* Fills the place if it is empty; that somebody else just did is as good. */
@@ -280,4 +293,31 @@ int vault_open(Cloud *c, const char *island, const KeyPair *operator_key, const 
         return err_move(err, &local);
     }
     return 0;
+}
+
+int vault_part_load(Cloud *c, const char *island, const char *part, const KeyPair *key, Vault *v,
+                    Err *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s-vault/%s", island, part);
+    _cleanup_free_ char *purpose = xasprintf("vault/%s/%s", island, part);
+    _cleanup_(buf_clear) Buf sealed = BUF_INIT(2 * VAULT_MAX_BYTES);
+
+    int r = swift_get(c, path, 2 * VAULT_MAX_BYTES, &sealed, err);
+    if (r == 0)
+        r = unseal(buf_as_str(&sealed), purpose, key, v, err);
+    return r < 0 ? err_wrap(err, "opening %s of the vault of %s", part, island) : 0;
+}
+
+int vault_part_store(Cloud *c, const char *island, const VaultPart *part, Err *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s-vault/%s", island, part->name);
+    _cleanup_free_ char *purpose = xasprintf("vault/%s/%s", island, part->name);
+    _cleanup_(buf_clear) Buf sealed = BUF_INIT(2 * VAULT_MAX_BYTES);
+
+    int r = seal(part->secrets, purpose, part->recipients, &sealed, err);
+    if (r == 0)
+        r = swift_put(c, path,
+                      &(SwiftPut){.body = buf_as_str(&sealed), .content_type = part->content_type},
+                      err);
+    return r < 0 ? err_wrap(err, "writing %s into the vault of %s", part->name, island) : 0;
 }

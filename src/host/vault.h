@@ -7,6 +7,9 @@
  * vapid_public, active_record_primary, active_record_deterministic, active_record_salt (32
  * alphanumerics each), sign_secret, sign_public (Ed25519: bundles), and the user's own (`atoll
  * secret`, island file {secret: NAME}). Formats: mastodon.md 3.2.
+ *
+ * What changes later is in a part: an object of its own beside it, which is written whole. Swift
+ * has no If-Match for PUT, so writing `secrets` again could lose what somebody else put there.
  */
 #pragma once
 #include "cloud/cloud.h"
@@ -26,6 +29,19 @@ int vault_seal(const Vault *v, const char *island, const StrList *recipients, Bu
                Err *err) _must_check_;
 int vault_unseal(Str sealed, const char *island, const KeyPair *key, Vault **ret,
                  Err *err) _must_check_;
+/* Adds the secrets of the part `<island>-vault/<part>`, sealed with the purpose
+ * "vault/<island>/<part>". ERR_NOT_FOUND when there is none; ERR_DENIED when sealed for other keys.
+ */
+int vault_part_load(Cloud *c, const char *island, const char *part, const KeyPair *key, Vault *v,
+                    Err *err) _must_check_;
+typedef struct VaultPart {
+    const char *name;
+    const char *content_type; /* what a listing may show of it; or NULL */
+    const StrList *recipients;
+    const Vault *secrets; /* all of them */
+} VaultPart;
+/* Writes it, over what was there (the container keeps versions). */
+int vault_part_store(Cloud *c, const char *island, const VaultPart *part, Err *err) _must_check_;
 /* In memory only; for tests and for `host` of a bundle. */
 Vault *vault_new(void);
 void vault_set(Vault *v, const char *name, const Secret *value);

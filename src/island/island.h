@@ -62,7 +62,10 @@ typedef struct Island {
     } network;
     struct {
         int http, https; /* ports of the edge; 80, and 443 with a certificate. https 0: none */
-        char *tls_certificate, *tls_key; /* files; "" none */
+        char *tls_certificate, *tls_key; /* files, relative to the island file; "" none */
+        char tls_mark[17]; /* of the certificate in the file (io/cert.h); "" not known: it is not
+                              on this machine, and the island keeps what it has. Not the loader's:
+                              filled in by who reads that file */
     } edge;
     Tier tiers[ISLAND_TIERS_MAX];
     size_t n_tiers;

@@ -476,9 +476,12 @@ const IslandRow island_rows[] = {
     {"edge.https", "a port", "<443 with edge.tls, else 0>", "0 (none) to 65535",
      "HTTPS; needs edge.tls.", read_count, AT(edge.https), 0, 65535},
     {"edge.tls", "a map", "", "certificate, key", "The certificate for the domain.", read_section},
-    {"edge.tls.certificate", "a file", NULL, "a path on the edge server",
-     "Certificate and chain, PEM.", read_text, AT(edge.tls_certificate)},
-    {"edge.tls.key", "a file", NULL, "a path on the edge server", "Its private key, PEM.",
+    {"edge.tls.certificate", "a file", NULL, "a path, relative to this file",
+     "Certificate and chain, PEM; `apply` puts it into the vault. Where it is not there, the "
+     "island "
+     "keeps the one it has.",
+     read_text, AT(edge.tls_certificate)},
+    {"edge.tls.key", "a file", NULL, "a path, relative to this file", "Its private key, PEM.",
      read_text, AT(edge.tls_key)},
     {"media", "a map", "{}", "container, cloud, isolation, role, url, user",
      "Where uploads are kept: a Swift container.", read_section},

@@ -78,7 +78,7 @@ void island_template(const IslandTemplate *t, Buf *out)
         buf_str(out, "edge: {http: 8080, https: 0}\n");
     } else {
         comment(out, "edge.tls", "");
-        buf_str(out, "# edge: {tls: {certificate: /etc/ssl/reef.pem, key: /etc/ssl/reef.key}}\n");
+        buf_str(out, "# edge: {tls: {certificate: fullchain.pem, key: privkey.pem}}\n");
     }
     comment(out, "media", "");
     if (t->media_cloud && t->media_cloud[0]) {

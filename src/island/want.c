@@ -181,10 +181,9 @@ json_t *island_release_new(const Island *i)
 static json_t *listen_new(const Island *i, const Tier *t)
 {
     if (!(t->roles & ROLE_BIT(ROLE_EDGE)))
-        return json_make_new("{s:i, s:i, s:s, s:s}", "http", 0, "https", 0, "certificate", "",
-                             "key", "");
-    return json_make_new("{s:i, s:i, s:s, s:s}", "http", i->edge.http, "https", i->edge.https,
-                         "certificate", i->edge.tls_certificate, "key", i->edge.tls_key);
+        return json_make_new("{s:i, s:i, s:s}", "http", 0, "https", 0, "pair", "");
+    return json_make_new("{s:i, s:i, s:s}", "http", i->edge.http, "https", i->edge.https, "pair",
+                         i->edge.https ? i->edge.tls_mark : "");
 }
 
 /* Mastodon's own: what runs its code. */

@@ -14,7 +14,8 @@
  * {role: n}, "queues": [..], "release": {"kind": "image", "tree" or "canary",
  * "version", "ref": the image's address or ""}, "prepare": true on the one host that prepares the
  * database, "scheduler": true on the one host whose first worker process takes the scheduler queue,
- * "listen": {"http", "https", "certificate", "key"}, "peers":
+ * "listen": {"http", "https", "pair": the certificate's mark, or "" where it is not known},
+ * "peers":
  * {"postgres": [port keys], "redis": [..], "web": [..], "stream": [..]} (those its roles connect
  * to), "media": {"container", "user": "media", "url"} where web or worker runs, "volume": "db.0" or
  * null, "volume_gb" where there is one (a host grows its file system when told so), "env": {name:

@@ -33,6 +33,9 @@ typedef struct ApplyContext {
     /* Opens the island's vault, making it at the first run. Asked when the first step needs a
      * secret; by then the vault's container is there. Destroy never asks. */
     int (*need_vault)(void *need_vault_user, const Vault **ret, Err *err);
+    /* Called once, with the vault open, before the first host is told anything: puts into the vault
+     * what is the operator's to give (the certificate). The mail container is there. Or NULL. */
+    int (*before_send)(void *need_vault_user, Err *err);
     void *need_vault_user;
     const char *package; /* path of atoll's own .deb; for servers to be made */
     /* A tree's archive on this machine, of which version, and what is known of those in the cloud

@@ -16,6 +16,7 @@
 typedef struct Driver {
     const ApplyContext *c;
     const Vault *vault;
+    bool may_send; /* before_send was called */
     Lease lease;
 } Driver;
 
@@ -34,6 +35,15 @@ static int open_vault(Driver *d, Err *err)
     if (!d->c->need_vault)
         return err_set(err, ERR_BUG, "a step needs a secret, and there is no vault");
     return d->c->need_vault(d->c->need_vault_user, &d->vault, err);
+}
+
+static int begin_sending(Driver *d, Err *err)
+{
+    if (d->may_send || !d->c->before_send)
+        return 0;
+    int r = d->c->before_send(d->c->need_vault_user, err);
+    d->may_send = r == 0;
+    return r;
 }
 
 static bool needs_secret(const Goal *g, const Step *s)
@@ -246,6 +256,8 @@ static int drive_perform(void *user, const Goal *g, const World *w, Doing *doing
     for (size_t i = 0; i < n && r == 0; i++) {
         if (needs_secret(g, doing[i].step))
             r = open_vault(d, err);
+        if (r == 0 && doing[i].step->verb == KIND_SEND)
+            r = begin_sending(d, err);
     }
     for (size_t i = 0; i < n && r == 0; i++) {
         if (doing[i].step->verb == KIND_SEND)

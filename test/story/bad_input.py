@@ -13,6 +13,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
+from authority import certificate
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 
@@ -182,31 +183,6 @@ def test_wrong_clock(t):
         check("auth/tokens" not in again.err, f"the token was taken for expired: {again}")
         compare(t, case, t.atoll(*QUIET, code=None, **env), before)
     equal(lasting(t.pocket), before, "rows")
-
-
-def openssl(*argv, cwd):
-    done = subprocess.run(["openssl", *argv], cwd=cwd, capture_output=True, text=True)
-    check(done.returncode == 0, f"openssl {argv}: {done.stderr}")
-
-
-def certificate(t, name, issuer, begin, end):
-    """NAME.pem and NAME.key, signed by `issuer` (or itself), valid between two days."""
-    folder = f"{t.dir}/ca-{name}"
-    os.makedirs(folder)
-    for made in ("index.txt", "index.txt.attr"):
-        open(f"{folder}/{made}", "w").close()
-    with open(f"{folder}/conf", "w") as f:
-        f.write("[ca]\ndefault_ca=c\n[c]\nnew_certs_dir=.\ndatabase=index.txt\nserial=serial\n"
-                "rand_serial=yes\ndefault_md=sha256\npolicy=p\nx509_extensions=x\n[p]\n"
-                f"commonName=supplied\n[x]\nsubjectAltName=IP:127.0.0.1\n"
-                f"basicConstraints=critical,CA:{'TRUE' if issuer is None else 'FALSE'}\n")
-    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{t.dir}/{name}.key",
-            "-out", "request", "-subj", f"/CN={name}", cwd=folder)
-    signed = ["-selfsign", "-keyfile", f"{t.dir}/{name}.key"] if issuer is None else \
-        ["-cert", f"{t.dir}/{issuer}.pem", "-keyfile", f"{t.dir}/{issuer}.key"]
-    openssl("ca", "-config", "conf", "-batch", "-notext", "-in", "request", "-out",
-            f"{t.dir}/{name}.pem", "-startdate", begin, "-enddate", end, *signed, cwd=folder)
-    return f"{t.dir}/{name}.pem"
 
 
 def test_certificates(t):

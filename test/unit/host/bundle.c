@@ -116,6 +116,28 @@ static void each_role_has_only_its_secrets(void **state)
     }
 }
 
+/* The certificate goes to the edge of an island that ends TLS itself, and to no other server. */
+static void a_pair_goes_to_who_listens_with_it(void **state)
+{
+    World *w = *state;
+    static const char *const pairs[] = {"", "0123456789abcdef"};
+    _cleanup_secret_ Secret *pem = secret_new("PEM", 3);
+
+    vault_set(w->vault, "tls_certificate", pem);
+    vault_set(w->vault, "tls_key", pem);
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+        _cleanup_json_ json_t *body = NULL;
+        json_object_set_new(w->spec, "listen", json_make_new("{s:s}", "pair", pairs[i]));
+        assert_int_equal(
+            bundle_make(&head, w->host.public_b64, w->spec, w->vault, &urls, &text, NULL), 0);
+        assert_int_equal(open_as(w, buf_as_str(&text), &head, 2, &body), 0);
+        assert_int_equal(json_str(json_object_get(body, "secrets"), "tls_key") != NULL, i == 1);
+        assert_int_equal(json_str(json_object_get(body, "secrets"), "tls_certificate") != NULL,
+                         i == 1);
+    }
+}
+
 static void a_secret_that_is_not_there_is_named(void **state)
 {
     World *w = *state;
@@ -286,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_opens_to_what_was_put_in, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_of_it_is_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(each_role_has_only_its_secrets, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pair_goes_to_who_listens_with_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_secret_that_is_not_there_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_refused_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(other_keys_do_not_open_it, setup, teardown),

@@ -57,9 +57,9 @@ static json_t *spec_new(const char *roles)
         "roles", list, "processes", "web", 2, "worker", 2, "threads", "web", 5, "worker", 10,
         "queues", "release", "kind", "canary", "version", "1", "prepare", "do", "install",
         "release", "kind", "canary", "version", "1", "scheduler", 1, "listen", "http", 8080,
-        "https", 0, "certificate", "", "peers", "postgres", "127.77.0.11", "redis", "127.77.0.12",
-        "web", "127.77.0.10", "127.77.0.13", "media", "auth_url", "http://127.0.0.1:1/v3",
-        "username", "reef-media", "user_domain", "Default", "project_id", "p", "region", "pocket-1",
+        "https", 0, "pair", "", "peers", "postgres", "127.77.0.11", "redis", "127.77.0.12", "web",
+        "127.77.0.10", "127.77.0.13", "media", "auth_url", "http://127.0.0.1:1/v3", "username",
+        "reef-media", "user_domain", "Default", "project_id", "p", "region", "pocket-1",
         "container", "reef-media", "object_url", "http://127.0.0.1:2/v1/AUTH_p/reef-media", "env",
         "env_secrets");
 }
@@ -215,6 +215,57 @@ static void redis_keeps_its_queues(void **state)
     assert_int_equal(s->argv.len, 2);
 }
 
+static void set_text(Vault *v, const char *name, const char *text)
+{
+    _cleanup_secret_ Secret *s = secret_new(text, strlen(text));
+    vault_set(v, name, s);
+}
+
+static void the_edge_ends_tls_where_there_is_a_certificate(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("edge");
+    json_t *listen = json_object_get(spec, "listen");
+    _cleanup_(services_clear) Services none = {0}, l = {0}, other = {0}, usual = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    json_object_set_new(listen, "https", json_integer(8443));
+    json_object_set_new(listen, "pair", json_string("0123456789abcdef"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &none, &err), -ERR_CONFIG);
+    assert_non_null(strstr(err.text, "no secret tls_certificate"));
+
+    set_text(p->vault, "tls_certificate", "CERT");
+    set_text(p->vault, "tls_key", "S3CRET-key");
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    const Service *s = find(&l, "edge");
+    const char *conf = file_of(s, "nginx.conf");
+    assert_string_equal(file_of(s, "/edge/certificate.pem"), "CERT");
+    assert_string_equal(file_of(s, "/edge/key.pem"), "S3CRET-key");
+    for (size_t i = 0; i < s->files.len; i++)
+        assert_int_equal(s->files.items[i].mode, 0600);
+    assert_null(s->user); /* the files are then root's */
+    assert_null(strstr(conf, "S3CRET"));
+    assert_non_null(strstr(conf, "listen 127.77.0.10:8443 ssl http2;"));
+    assert_non_null(strstr(conf, "ssl_protocols TLSv1.2 TLSv1.3;"));
+    assert_non_null(strstr(conf, "return 301 https://$host:8443$request_uri;"));
+    assert_non_null(strstr(conf, "location = /health {"));
+    assert_non_null(strstr(conf, "location ^~ /.well-known/acme-challenge/ {"));
+    assert_non_null(
+        strstr(conf, "ssl_certificate \"/r/var/lib/atoll-services/edge/certificate.pem\";"));
+
+    /* Another certificate: the same service goes on, with other files, and is told. */
+    set_text(p->vault, "tls_certificate", "NEWER");
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &other, NULL), 0);
+    assert_true(service_same(s, find(&other, "edge")));
+    assert_false(service_same_files(s, find(&other, "edge")));
+    assert_int_equal(s->reload_signal, SIGHUP);
+
+    json_object_set_new(listen, "https", json_integer(443));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &usual, NULL), 0);
+    assert_non_null(strstr(file_of(find(&usual, "edge"), "nginx.conf"),
+                           "return 301 https://$host$request_uri;"));
+}
+
 static void the_edge_sends_to_every_web_server(void **state)
 {
     Place *p = *state;
@@ -228,6 +279,7 @@ static void the_edge_sends_to_every_web_server(void **state)
     assert_non_null(strstr(conf, "listen 127.77.0.10:8080;"));
     assert_non_null(strstr(conf, "location ^~ /metrics {\n            return 404;"));
     assert_null(strstr(conf, "/api/v1/streaming"));
+    assert_null(strstr(conf, "ssl"));
     assert_null(strstr(conf, "\nuser "));
     /* Less severe lines have the request in them, with access tokens. */
     assert_non_null(strstr(conf, "error_log stderr crit;\n"));
@@ -365,15 +417,13 @@ static void what_is_not_built_is_refused_in_words(void **state)
         {"", NULL, NULL, "is not known"},
         {"web", "release", "image", "kind 'image' is not built yet"},
         {"worker", "release", "x", "kind 'x' is not known"},
-        {"edge", "listen", "/etc/tls.pem", "TLS at the edge is not built yet"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_json_ json_t *spec = spec_new(rows[i].roles);
         _cleanup_(services_clear) Services l = {0};
         _cleanup_(err_clear) Err err = {0};
         if (rows[i].path)
-            json_object_set_new(json_object_get(spec, rows[i].path),
-                                streq(rows[i].path, "release") ? "kind" : "certificate",
+            json_object_set_new(json_object_get(spec, rows[i].path), "kind",
                                 json_string(rows[i].value));
         assert_int_equal(role_services(spec, p->vault, &p->paths, &l, &err), -ERR_CONFIG);
         assert_non_null(strstr(err.text, rows[i].words));
@@ -455,6 +505,7 @@ int main(void)
         TEST(postgres_is_closed_but_for_mastodon),
         TEST(a_deep_root_gets_a_socket_without_a_file),
         TEST(redis_keeps_its_queues),
+        TEST(the_edge_ends_tls_where_there_is_a_certificate),
         TEST(the_edge_sends_to_every_web_server),
         TEST(only_one_process_schedules),
         TEST(only_the_preparing_server_waits_for_prepare),

@@ -191,6 +191,39 @@ static void of_two_first_runs_both_use_the_winners(void **state)
     assert_string_equal(text(ours, "db_password"), text(winner, "db_password"));
 }
 
+/* A part is an object of its own: what writes it can't lose what is beside it. */
+static void a_part_leaves_the_rest_alone(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *all = NULL, *part = vault_new(), *none = vault_new();
+    _cleanup_secret_ Secret *one = secret_new("PEM", 3), *two = secret_new("NEWER", 5);
+    _cleanup_(err_clear) Err err = {0};
+    const VaultPart to = {"tls", "a/b; mark=1", &k->recipients, part};
+
+    assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, true, &all, NULL), 0);
+    assert_int_equal(vault_part_load(NULL, "reef", "tls", &k->own, all, NULL), -ERR_NOT_FOUND);
+    vault_set(part, "tls_key", one);
+    assert_int_equal(vault_part_store(NULL, "reef", &to, NULL), 0);
+    vault_set(part, "tls_key", two);
+    assert_int_equal(vault_part_store(NULL, "reef", &to, NULL), 0);
+    assert_null(strstr(fake_find("reef-vault/tls")->body.p, "NEWER"));
+    assert_string_equal(fake_find("reef-vault/tls")->type, "a/b; mark=1");
+
+    assert_int_equal(vault_part_load(NULL, "reef", "tls", &k->recovery, all, NULL), 0);
+    assert_string_equal(text(all, "tls_key"), "NEWER");
+    assert_int_equal(strlen(text(all, "db_password")), 32);
+    assert_int_equal(vault_part_load(NULL, "reef", "tls", &k->stranger, none, &err), -ERR_DENIED);
+
+    /* At another place it is nobody's. */
+    FakeObject *moved =
+        fake_put("reef-vault/secrets", buf_as_str(&fake_find("reef-vault/tls")->body));
+    _cleanup_(vault_drop) Vault *wrong = NULL;
+    assert_non_null(moved);
+    assert_int_equal(vault_open(NULL, "reef", &k->own, &k->recipients, false, &wrong, NULL),
+                     -ERR_CORRUPT);
+    assert_null(vault_secret(none, "tls_key"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(both_keys_open_it_and_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_vault_that_lacks_a_secret_is_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_made_once_and_then_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_part_leaves_the_rest_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(of_two_first_runs_both_use_the_winners, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,7 +324,7 @@ static const struct {
     {"servers:", "edge: {https: 443}\nservers:", "reef.yaml:5:8: edge.https needs a certificate",
      "give edge.tls: {certificate: FILE, key: FILE}, or https: 0"},
     {"servers:", "edge: {tls: {certificate: /c}}\nservers:",
-     "reef.yaml:5:8: edge.tls.key is missing", "it must be a file: a path on the edge server"},
+     "reef.yaml:5:8: edge.tls.key is missing", "it must be a file: a path, relative to this file"},
     {"servers:", "edge: {http: 443, tls: {certificate: /c, key: /k}}\nservers:",
      "reef.yaml:5:1: edge.http and edge.https are the same port", NULL},
     {"servers:", "edge: {http: 70000}\nservers:",

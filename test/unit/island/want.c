@@ -91,8 +91,8 @@ static const char *const golden[] = {
     "\"volumes\":[]}",
     "host web.0 "
     "{\"domain\":\"reef.example\",\"env\":{\"SMTP_SERVER\":\"mail.example\"},\"env_secrets\":{"
-    "\"OTP_SECRET\":\"secret_key_base\"},\"island\":\"reef\",\"listen\":{\"certificate\":\"\","
-    "\"http\":80,\"https\":0,\"key\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\","
+    "\"OTP_SECRET\":\"secret_key_base\"},\"island\":\"reef\",\"listen\":{"
+    "\"http\":80,\"https\":0,\"pair\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\","
     "\"user\":\"media\"},\"peers\":{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"],\"stream\":[],"
     "\"web\":[\"web.0\"]},\"prepare\":true,\"processes\":{\"web\":1,\"worker\":2},\"queues\":[],"
     "\"release\":{\"kind\":\"canary\",\"ref\":\"\",\"version\":\"1\"},\"roles\":["
@@ -105,7 +105,7 @@ static const char *const golden[] = {
     "[\"db.0\"]}",
     "host db.0 "
     "{\"domain\":\"reef.example\",\"env\":{},\"env_secrets\":{},\"island\":\"reef\",\"listen\":{"
-    "\"certificate\":\"\",\"http\":0,\"https\":0,\"key\":\"\"},\"peers\":{},\"prepare\":false,"
+    "\"http\":0,\"https\":0,\"pair\":\"\"},\"peers\":{},\"prepare\":false,"
     "\"processes\":{},\"queues\":[],\"release\":{\"kind\":\"canary\",\"ref\":\"\","
     "\"version\":\"1\"},\"roles\":[\"redis\",\"postgres\"],\"scheduler\":false,\"server\":\"db.0\","
     "\"ssh_keys\":[],\"threads\":{},\"volume\":\"db.0\",\"volume_gb\":50}",
@@ -243,8 +243,7 @@ static void split(void **state)
     /* Each host knows whom it connects to, and no more. */
     r = find(&v, RESOURCE_HOST, "edge.0");
     assert_attrs(r, "peers", "{\"stream\":[],\"web\":[\"web.0\",\"web.1\"]}");
-    assert_attrs(r, "listen",
-                 "{\"certificate\":\"/c\",\"http\":8080,\"https\":443,\"key\":\"/k\"}");
+    assert_attrs(r, "listen", "{\"http\":8080,\"https\":443,\"pair\":\"\"}");
     assert_null(json_at(r->attrs, "media"));
     assert_attrs(r, "env", "{}");
     assert_attrs(r, "ssh_keys", "[\"ssh-ed25519 AAAA jo\"]");
@@ -254,7 +253,7 @@ static void split(void **state)
                  "{\"container\":\"up\",\"url\":\"https://m.example\",\"user\":\"media\"}");
     assert_attrs(r, "env", "{\"A\":\"b\"}");
     assert_attrs(r, "threads", "{\"web\":5,\"worker\":9}");
-    assert_attrs(r, "listen", "{\"certificate\":\"\",\"http\":0,\"https\":0,\"key\":\"\"}");
+    assert_attrs(r, "listen", "{\"http\":0,\"https\":0,\"pair\":\"\"}");
     assert_attrs(r, "release", "{\"kind\":\"image\",\"ref\":\"m\",\"version\":\"v1\"}");
     r = find(&v, RESOURCE_HOST, "db.0");
     assert_attrs(r, "volume", "\"db.0\"");
