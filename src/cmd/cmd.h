@@ -18,7 +18,8 @@
 #include <signal.h>
 
 typedef struct CmdCommon {
-    const char *file; /* -f: the island file */
+    const char *file;        /* -f: the island file */
+    const char *environment; /* -e; or NULL */
     bool json, verbose, quiet, no_cache;
     bool color;
 } CmdCommon;
@@ -53,9 +54,9 @@ typedef struct Verb {
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
-    verb_deploy, verb_rollback, verb_upgrade, verb_status, verb_exec, verb_tootctl, verb_rails,
-    verb_logs, verb_media_check, verb_key_check, verb_unlock, verb_host, verb_version,
-    verb_reference;
+    verb_deploy, verb_rollback, verb_maintenance, verb_upgrade, verb_status, verb_exec,
+    verb_tootctl, verb_rails, verb_logs, verb_media_check, verb_key_check, verb_unlock, verb_host,
+    verb_version, verb_reference;
 
 /* The island's keys. */
 typedef struct CmdKeys {

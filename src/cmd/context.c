@@ -26,11 +26,23 @@ int cmd_cloud(Cmd *c, const char *name, Cloud **ret, Err *err)
     return r;
 }
 
+static int check_environment(const Cmd *c, Err *err)
+{
+    const char *name = c->common.environment;
+
+    if (!name || environment_name_ok(name))
+        return 0;
+    return err_set(err, ERR_USAGE,
+                   "-e %s: up to 16 of a-z and 0-9, a letter first, such as staging", name);
+}
+
 int cmd_prepare(Cmd *c, unsigned needs, Err *err)
 {
     if (!(needs & NEED_ISLAND))
         return 0;
-    int r = island_load(c->common.file, &c->island, err);
+    int r = check_environment(c, err);
+    if (r == 0)
+        r = island_load(c->common.file, c->common.environment, &c->island, err);
     if (r == -ERR_NOT_FOUND)
         err_hint(err, "`atoll init` writes a first island file; -f names another one");
     if (r < 0 || !(needs & NEED_CLOUD))
@@ -62,10 +74,26 @@ void cmd_keys_clear(CmdKeys *k)
     strlist_clear(&k->recipients);
 }
 
+/* Who may work on one island of the file need not be able to work on another. */
+static int own_keys(const Cmd *c, Err *err)
+{
+    _cleanup_(keyfiles_clear) KeyFiles files = keys_paths(c->island.name);
+
+    if (!c->common.environment || file_exists(files.pub_path))
+        return 0;
+    (void)err_set(err, ERR_NOT_FOUND, "island %s has keys of its own, and %s is not there",
+                  c->island.name, files.pub_path);
+    return err_hint(err,
+                    "`atoll init -e %s` makes them; on another machine, copy them from the first",
+                    c->common.environment);
+}
+
 int cmd_keys(Cmd *c, CmdKeys *ret, Err *err)
 {
     _cleanup_secret_ Secret *passphrase = NULL;
-    int r = keys_recipients(c->island.name, &ret->recipients, err);
+    int r = own_keys(c, err);
+    if (r == 0)
+        r = keys_recipients(c->island.name, &ret->recipients, err);
     if (r == 0)
         r = keys_passphrase(false, &passphrase, err);
     return r < 0 ? r : keys_open(c->island.name, passphrase, &ret->own, err);

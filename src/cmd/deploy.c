@@ -8,6 +8,7 @@
 
 void cmd_deploy_clear(CmdDeploy *d)
 {
+    goal_ask_clear(&d->ask);
     cmd_plan_clear(&d->plan);
     release_clear(&d->record);
     deploy_waves_clear(&d->waves);
@@ -23,7 +24,7 @@ static int only_sends(const CmdDeploy *d, Err *err)
             continue;
         (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %s %s differs",
                       resource_row(s->kind)->word, s->key);
-        return err_hint(err, "`atoll plan` shows it, `atoll apply` makes it so; then deploy");
+        return err_hint(err, "`atoll plan` shows it, `atoll apply` makes it so; then again");
     }
     return 0;
 }
@@ -32,7 +33,7 @@ int cmd_deploy_look(CmdDeploy *d, Err *err)
 {
     cmd_plan_clear(&d->plan);
     d->plan = (CmdPlan){0};
-    int r = cmd_plan_quiet(d->c, &(GoalAsk){0}, &d->plan, err);
+    int r = cmd_plan_quiet(d->c, &d->ask, &d->plan, err);
     if (r < 0)
         return r;
     release_clear(&d->record);

@@ -1,10 +1,12 @@
-/* What deploy and rollback share: the steps of a change of release, one after the other. */
+/* What deploy, rollback and maintenance share: a record is put into the cloud, and the hosts are
+ * made as it says. For a change of release, one step after the other. */
 #pragma once
 #include "cmd/cmd.h"
 #include "deploy/deploy.h"
 
 typedef struct CmdDeploy {
     Cmd *c;
+    GoalAsk ask;  /* which hosts it is about; all, if it says nothing */
     CmdPlan plan; /* of the world as it was seen last */
     ReleaseRecord record;
     DeployWaves waves;
@@ -12,7 +14,7 @@ typedef struct CmdDeploy {
     bool hold;
 } CmdDeploy;
 
-/* Looks. ERR_PREFLIGHT if the island is otherwise not what its file says, or not well. */
+/* Looks. */
 int cmd_deploy_look(CmdDeploy *d, Err *err) _must_check_;
 /* How much disk the servers have left; ERR_PREFLIGHT for too little. */
 int cmd_deploy_disk(CmdDeploy *d, Err *err) _must_check_;

@@ -76,7 +76,10 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = file_exists(keys.key_path) && file_exists(keys.pub_path)
                 ? 0
                 : err_set(&no_key, ERR_NOT_FOUND, "no operator's key at %s", keys.key_path);
-    if (r < 0)
+    if (r < 0 && c->common.environment)
+        err_hint(&no_key, "island %s has keys of its own: `atoll init -e %s` makes them",
+                 c->island.name, c->common.environment);
+    else if (r < 0)
         err_hint(&no_key, "`atoll init` makes it, with the island file");
     say(&l, r, &no_key, "key", keys.key_path);
     if (c->island.edge.https) {

@@ -169,7 +169,15 @@ static int run(Cmd *c, char **operands, Err *err)
     bool there = file_exists(c->common.file);
     CloudConfig config = {0};
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
-    int r = there ? 0 : choose_cloud(c, island, &config, err);
+    int r = 0;
+    if (c->common.environment) {
+        if (operands[0])
+            return err_set(err, ERR_USAGE, "-e takes the island's name from %s", c->common.file);
+        r = cmd_prepare(c, NEED_ISLAND, err);
+        island = c->island.name;
+    }
+    if (r == 0 && !there)
+        r = choose_cloud(c, island, &config, err);
     if (r == 0 && !there)
         r = prepare_file(c, island, &config, &text, err);
     if (r == 0)
@@ -195,7 +203,7 @@ const Verb verb_init = {
         "Logs in, looks at flavors, images and volume types, and writes an island file with "
         "comments. Makes the operator's key (wrapped by a passphrase) and the recovery key, which "
         "is shown once. What is there already is kept: with an island file from somebody else it "
-        "makes the keys alone.",
+        "makes the keys alone. With -e they are those of that environment, which has its own.",
     .options_size = sizeof(Options),
     .options = options,
     .operands = 1,

@@ -2,12 +2,12 @@
 #include "cmd/cmd.h"
 
 const Verb *const verbs[] = {
-    &verb_init,    &verb_check,   &verb_plan,        &verb_apply,
-    &verb_adopt,   &verb_status,  &verb_deploy,      &verb_rollback,
-    &verb_upgrade, &verb_destroy, &verb_exec,        &verb_tootctl,
-    &verb_rails,   &verb_logs,    &verb_media_check, &verb_key_check,
-    &verb_unlock,  &verb_host,    &verb_reference,   &verb_version,
-    NULL,
+    &verb_init,        &verb_check,   &verb_plan,    &verb_apply,
+    &verb_adopt,       &verb_status,  &verb_deploy,  &verb_rollback,
+    &verb_maintenance, &verb_upgrade, &verb_destroy, &verb_exec,
+    &verb_tootctl,     &verb_rails,   &verb_logs,    &verb_media_check,
+    &verb_key_check,   &verb_unlock,  &verb_host,    &verb_reference,
+    &verb_version,     NULL,
 };
 
 const Opt common_options[] = {
@@ -18,6 +18,12 @@ const Opt common_options[] = {
      .sentence = "The island file.",
      .offset = offsetof(CmdCommon, file),
      .def = "island.yaml"},
+    {.name = "environment",
+     .letter = 'e',
+     .type = OPT_STRING,
+     .argument = "NAME",
+     .sentence = "Another island from the same file, ISLAND-NAME on NAME.DOMAIN: staging.",
+     .offset = offsetof(CmdCommon, environment)},
     {.name = "json",
      .type = OPT_FLAG,
      .sentence = "Print one event a line, as JSON.",

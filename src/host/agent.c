@@ -4,6 +4,7 @@
 #include "host/ask_run.h"
 #include "host/boot.h"
 #include "host/bundle.h"
+#include "host/health.h"
 #include "host/machine.h"
 #include "host/mailbox.h"
 #include "host/release_store.h"
@@ -12,6 +13,7 @@
 #include "host/volume.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "island/roles.h"
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -21,6 +23,8 @@
 #define TURN_BUSY_MS 20 /* while somebody waits for an answer */
 #define REPORT_EVERY (1 * MINUTE)
 #define REPORT_LIFE_S (7 * DAY / SECOND)
+#define BACKLOG_EVERY (30 * SECOND)
+#define BACKLOG_RETRY (2 * SECOND)
 #define REPORT_GAP (1 * SECOND) /* of reports that differ in words only */
 #define POLL_FAST (1 * SECOND)
 #define POLL_SLOW (10 * SECOND)
@@ -51,8 +55,14 @@ typedef struct Agent {
     /* Reports. */
     char *last_body, *last_state;
     Msec reported, healthy_since;
-    char *trouble; /* the mailbox's, as it was logged */
     AskRuns *asks;
+    char started[TIME_TEXT_MAX];
+    /* Of Redis' server: what waits for the workers; NULL: not known. */
+    Health *backlog_asked;
+    json_t *backlog;
+    Msec backlog_at;   /* when to ask again */
+    bool backlog_told; /* the newest report has it */
+    char *trouble;     /* the mailbox's, as it was logged */
     char *machine_trouble;
 } Agent;
 
@@ -89,9 +99,67 @@ static char *report_body_new(const Agent *a, int64_t number, const char *state, 
     _cleanup_json_ json_t *body =
         json_make_new("{s:I, s:s, s:O, s:s, s:s}", "number", (json_int_t)number, "state", state,
                       "services", services, "version", ATOLL_VERSION, "server", a->state.server);
+    json_object_set_new(body, "started", json_string(a->started));
+    if (a->installed && json_object_get(a->spec, "release"))
+        json_object_set(body, "release", json_object_get(a->spec, "release"));
     if (why && *why)
         json_object_set_new(body, "why", json_string(why));
     return json_text_new(body);
+}
+
+/* Numbers change all the time: they go along with a report, and are no reason for one. */
+static char *with_backlog_new(const Agent *a, const char *body)
+{
+    _cleanup_json_ json_t *whole = json_parse_new(body, strlen(body), NULL);
+
+    BUG_IF(!whole);
+    if (a->backlog)
+        json_object_set(whole, "backlog", a->backlog);
+    return json_text_new(whole);
+}
+
+static void drop_backlog(Agent *a)
+{
+    json_decref(TAKE(a->backlog));
+    a->backlog_asked = health_free(a->backlog_asked);
+    a->backlog_at = 0;
+}
+
+static void take_backlog(Agent *a, Msec now)
+{
+    char why[160];
+    int r;
+
+    if (!health_answer(a->backlog_asked, &r, why))
+        return;
+    json_t *found = health_found_new(a->backlog_asked);
+    drop_backlog(a);
+    a->backlog = found;
+    a->backlog_at = now + (r == 0 ? BACKLOG_EVERY : BACKLOG_RETRY);
+}
+
+/* Asked where Redis is, while it is well. */
+static void look_at_backlog(Agent *a, Msec now)
+{
+    ServiceStatus s[MAX_SERVICES];
+    size_t n = supervisor_status(a->services, s, MAX_SERVICES);
+    bool well = false;
+
+    for (size_t i = 0; i < n; i++)
+        well = well || (streq(s[i].name, "redis") && s[i].state == SERVICE_HEALTHY);
+    if (a->backlog_asked) {
+        take_backlog(a, now);
+    } else if (!well || !a->installed) {
+        drop_backlog(a);
+    } else if (now >= a->backlog_at) {
+        Service redis = {
+            .health = HEALTH_REDIS,
+            .health_address = (char *)(uintptr_t)json_str_or(a->spec, "address", ""),
+            .health_port = role_rows[ROLE_REDIS].port,
+            .health_secret = vault_secret(a->secrets, "redis_password"),
+        };
+        a->backlog_asked = health_begin(&redis, ASK_BACKLOG, 0, false);
+    }
 }
 
 static void put_report(Agent *a, int64_t number, const char *state, const char *body)
@@ -120,11 +188,14 @@ static void report(Agent *a, Msec now)
     if (!other_state && age < REPORT_GAP)
         return;
     char *body = report_body_new(a, a->number, state, a->installed ? NULL : a->install_why, s, n);
-    if (!other_state && age < REPORT_EVERY && streq(body, a->last_body)) {
+    bool other_body = !streq(body, a->last_body) || (a->backlog && !a->backlog_told);
+    if (!other_state && age < REPORT_EVERY && !other_body) {
         free(body);
         return;
     }
-    put_report(a, a->number, state, body);
+    _cleanup_free_ char *whole = with_backlog_new(a, body);
+    put_report(a, a->number, state, whole);
+    a->backlog_told = a->backlog != NULL;
     if (other_state)
         log_info("bundle %lld is %s", (long long)a->number, state);
     free(a->last_body);
@@ -261,6 +332,7 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
     a->since = now;
     free(TAKE(a->install_why));
     free(TAKE(a->last_state));
+    drop_backlog(a);
     return 0;
 }
 
@@ -407,6 +479,7 @@ static void agent_turn(Agent *a)
         upgrade_alive(a->upgrade);
     supervisor_tick(a->services, now);
     ask_runs_tick(a->asks, now);
+    look_at_backlog(a, now);
     report(a, now);
 }
 
@@ -422,6 +495,7 @@ static void agent_clear(Agent *a)
     json_decref(a->urls);
     (void)vault_free(a->secrets);
     free(a->install_why);
+    drop_backlog(a);
     free(a->last_body);
     free(a->last_state);
     free(a->trouble);
@@ -442,6 +516,7 @@ int agent_run(const AgentOptions *o, Err *err)
         r = agent_state_open(o->root, &a.state, err);
     if (r < 0)
         return r;
+    time_format(time_now(), false, a.started);
     a.services = supervisor_open(o->driver, o->root, log_dir);
     a.releases = release_store_open(o->root, a.paths.canary);
     a.upgrade = upgrade_open(o->root);

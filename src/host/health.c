@@ -1,4 +1,5 @@
 #include "host/health.h"
+#include "host/backlog.h"
 #include "io/http.h"
 #include "io/pg.h"
 #include "io/redis.h"
@@ -26,6 +27,7 @@ struct Health {
     int port;
     Secret *secret;
     int result;
+    json_t *found; /* the thread's until `done` */
     char why[160];
     atomic_bool done;
     atomic_int owners;
@@ -39,6 +41,7 @@ static void let_go(Health *h)
     free(h->path);
     free(h->user);
     (void)secret_free(h->secret);
+    json_decref(h->found);
     free(h);
 }
 
@@ -176,8 +179,18 @@ static int ask_sidekiq(const Health *h, Err *err)
     return 0;
 }
 
-static int ask(const Health *h, Err *err)
+static int ask_backlog(Health *h, Err *err)
 {
+    _cleanup_(redis_drop) Redis *redis = NULL;
+
+    int r = open_redis(h, &redis, err);
+    return r < 0 ? r : backlog_ask(redis, &h->found, err);
+}
+
+static int ask(Health *h, Err *err)
+{
+    if (h->ask == ASK_BACKLOG)
+        return ask_backlog(h, err);
     switch (h->kind) {
     case HEALTH_TCP:
         return ask_tcp(h, err);
@@ -257,6 +270,11 @@ bool health_answer(Health *h, int *ret, char why[static 160])
     *ret = h->result;
     memcpy(why, h->why, sizeof h->why);
     return true;
+}
+
+json_t *health_found_new(Health *h)
+{
+    return atomic_load(&h->done) ? TAKE(h->found) : NULL;
 }
 
 Health *health_free(Health *h)

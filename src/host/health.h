@@ -2,11 +2,13 @@
  * driver's turn may not: begin, look later, free. What was begun and freed early ends by itself.
  */
 #pragma once
+#include "base/json.h"
 #include "host/service.h"
 
 typedef enum HealthAsk {
-    ASK_HEALTH, /* as s->health says */
-    ASK_DRAINED /* Sidekiq was told to be quiet, knows it, and has no job at work */
+    ASK_HEALTH,  /* as s->health says */
+    ASK_DRAINED, /* Sidekiq was told to be quiet, knows it, and has no job at work */
+    ASK_BACKLOG  /* of Redis: what waits for Sidekiq (backlog.h) */
 } HealthAsk;
 
 typedef struct Health Health;
@@ -15,4 +17,7 @@ typedef struct Health Health;
 Health *health_begin(const Service *s, HealthAsk ask, pid_t pid, bool first);
 /* False while the answer is out. *ret: 0 or what failed, with its words in `why`. */
 bool health_answer(Health *h, int *ret, char why[static 160]);
+/* What ASK_BACKLOG found, once the answer is there; the caller's. NULL if there is nothing, or it
+ * was taken. */
+json_t *health_found_new(Health *h);
 Health *health_free(Health *h); /* takes NULL, returns NULL */

@@ -276,6 +276,24 @@ bool mail_failed(const Resource *host)
     return streq(state, "failed") || streq(state, "refused");
 }
 
+char *mail_report_words_new(const json_t *report)
+{
+    Buf words = BUF_INIT(BUF_MAX_LINE);
+    const char *own = json_str(report, "why");
+    const json_t *s;
+    size_t i;
+
+    buf_str(&words, own);
+    json_array_foreach (json_object_get(report, "services"), i, s) {
+        const char *why = json_str_or(s, "why", "");
+
+        if (streq(json_str(s, "state"), "healthy") || !why[0])
+            continue;
+        buf_printf(&words, "%s%s: %s", words.len ? "; " : "", json_str_or(s, "name", "?"), why);
+    }
+    return words.len ? buf_detach(&words) : NULL;
+}
+
 char *mail_in(const char *server, const char *nonce, int64_t number)
 {
     return xasprintf("%s/%s/in/%08lld", server, nonce, (long long)number);

@@ -57,6 +57,9 @@ void mail_read(const json_t *listing, World *w);
 bool mail_silent(const Resource *host, Msec now);
 /* True for a found HOST whose newest report is "failed" or "refused". */
 bool mail_failed(const Resource *host);
+/* What a report's body says of itself and of those services that are not well; to be freed. NULL:
+ * all is. */
+char *mail_report_words_new(const json_t *report);
 /* "<server>/<nonce>/in/00000003" and so on; to be freed. */
 char *mail_in(const char *server, const char *nonce, int64_t number);
 char *mail_out(const char *server, const char *nonce, int64_t number, const char *state);

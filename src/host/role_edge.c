@@ -97,6 +97,40 @@ static void add_proxy(Buf *b, const char *location)
     buf_printf(b, "        location %s {\n%s        }\n", location, proxy);
 }
 
+/* The answer is nginx's own, text and all: a POST gets it too, which for a file would be a 405.
+ * Other servers of the network take a 503 for what it is, and deliver again later. What says
+ * whether the island is well, and what renews its certificate, go on. */
+static void add_maintenance(const RoleContext *c, Buf *b)
+{
+    add_proxy(b, "= /health");
+    add_proxy(b, "^~ /.well-known/acme-challenge/");
+    buf_printf(b,
+               "        location / {\n"
+               "            default_type text/html;\n"
+               "            add_header Retry-After 120 always;\n"
+               "            add_header Cache-Control no-store always;\n"
+               "            return 503 '<!doctype html>\\n<html lang=\"en\">\\n"
+               "<meta charset=\"utf-8\">\\n"
+               "<meta name=\"viewport\" content=\"width=device-width\">\\n"
+               "<title>Maintenance</title>\\n"
+               "<h1>Maintenance</h1>\\n"
+               "<p>%s is being worked on, and comes back soon. Posts that other servers send "
+               "meanwhile are sent again.</p>\\n"
+               "</html>\\n';\n"
+               "        }\n",
+               json_str_or(c->spec, "domain", "This server"));
+}
+
+/* What the world gets: the web servers' answers, or word that they are being worked on. */
+static void add_site(const RoleContext *c, Buf *b)
+{
+    buf_str(b, no_metrics);
+    if (json_bool(c->spec, "maintenance", false))
+        add_maintenance(c, b);
+    else
+        add_proxy(b, "/");
+}
+
 /* "server {", up to what it serves. */
 static void begin_server(const RoleContext *c, int port, const char *how, Buf *b)
 {
@@ -136,8 +170,7 @@ static void add_tls(const RoleContext *c, const Service *s, const Listen *l, Buf
                "        ssl_certificate_key \"%s/" KEY_FILE "\";\n",
                s->cwd, s->cwd);
     buf_str(b, tls_settings);
-    buf_str(b, no_metrics);
-    add_proxy(b, "/");
+    add_site(c, b);
     buf_str(b, "    }\n");
 }
 
@@ -149,8 +182,7 @@ static void add_servers(const RoleContext *c, const Service *s, const Listen *l,
         return;
     }
     begin_server(c, l->http, "", b);
-    buf_str(b, no_metrics);
-    add_proxy(b, "/");
+    add_site(c, b);
     buf_str(b, "    }\n");
 }
 

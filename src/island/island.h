@@ -102,7 +102,12 @@ typedef struct IslandRow {
 } IslandRow;
 extern const IslandRow island_rows[]; /* ended by a NULL path */
 
-int island_load(const char *path, Island *ret, Err *err) _must_check_;
+/* `environment`: of `-e`, or NULL: the file is then another island, `<island>-<environment>` on
+ * `<environment>.<domain>`, with what the file has below environments.<environment> in place of its
+ * own. */
+int island_load(const char *path, const char *environment, Island *ret, Err *err) _must_check_;
+int island_parse_as(const char *name, Str text, const char *environment, Island *ret,
+                    Err *err) _must_check_;
 int island_parse(const char *name, Str text, Island *ret, Err *err) _must_check_;
 void island_clear(Island *i);
 DEFINE_CLEAR(Island, island_clear)
@@ -117,6 +122,8 @@ typedef struct IslandTemplate {
     bool pocket; /* canary release, loopback network, port 8080 */
 } IslandTemplate;
 void island_template(const IslandTemplate *t, Buf *out);
+/* Up to 16 of a-z and 0-9, a letter first: it becomes a part of the name and of the domain. */
+bool environment_name_ok(const char *name);
 const Tier *island_tier(const Island *i, const char *name);
 /* The first server ("web.0") that carries a role, or NULL. To be freed. */
 char *island_first_server(const Island *i, Role role);

@@ -1,5 +1,5 @@
 /* From text to an Island: the walk over the table. */
-#include "island/load.h"
+#include "island/environment.h"
 
 char *load_path(const IslandLoad *l, const char *path, const char *key)
 {
@@ -149,19 +149,34 @@ static void fill_in(Island *i)
     }
 }
 
-static int load_yaml(const char *path, const Yaml *yaml, Island *ret, Err *err)
+static int load_keys(IslandLoad *l, const Environment *e, Err *err)
+{
+    Island *i = l->island;
+    int r = load_map(l, "", &l->yaml->root, err);
+
+    if (r == 0 && e->name)
+        r = environment_finish(l, e, err);
+    if (r < 0)
+        return r;
+    if (i->edge.https < 0)
+        i->edge.https = i->edge.tls_certificate ? 443 : 0;
+    fill_in(i);
+    return check_island(l, err);
+}
+
+static int load_yaml(const char *path, Yaml *yaml, const char *environment, Island *ret, Err *err)
 {
     Island island = {.path = xstrdup(path), .edge.https = -1};
     IslandLoad l = {.yaml = yaml, .island = &island};
+    Environment e = {.name = environment};
     int r;
 
     if (yaml->root.type != YAML_MAP) {
         r = yaml_error(yaml, &yaml->root, err, "this is not an island file: no keys");
-    } else if ((r = load_map(&l, "", &yaml->root, err)) == 0) {
-        if (island.edge.https < 0)
-            island.edge.https = island.edge.tls_certificate ? 443 : 0;
-        fill_in(&island);
-        r = check_island(&l, err);
+    } else {
+        r = environment ? environment_overlay(yaml, &e, err) : 0;
+        if (r == 0)
+            r = load_keys(&l, &e, err);
     }
     if (r < 0) {
         island_clear(&island);
@@ -171,22 +186,27 @@ static int load_yaml(const char *path, const Yaml *yaml, Island *ret, Err *err)
     return 0;
 }
 
-int island_parse(const char *name, Str text, Island *ret, Err *err)
+int island_parse_as(const char *name, Str text, const char *environment, Island *ret, Err *err)
 {
     _cleanup_(yaml_clear) Yaml yaml = {0};
     int r = yaml_parse(name, text, &yaml, err);
 
-    return r < 0 ? r : load_yaml(name, &yaml, ret, err);
+    return r < 0 ? r : load_yaml(name, &yaml, environment, ret, err);
 }
 
-int island_load(const char *path, Island *ret, Err *err)
+int island_parse(const char *name, Str text, Island *ret, Err *err)
+{
+    return island_parse_as(name, text, NULL, ret, err);
+}
+
+int island_load(const char *path, const char *environment, Island *ret, Err *err)
 {
     _cleanup_(yaml_clear) Yaml yaml = {0};
     int r = yaml_load(path, &yaml, err);
 
     if (r == -ERR_NOT_FOUND)
         return err_hint(err, "`atoll init` writes a first one");
-    return r < 0 ? r : load_yaml(path, &yaml, ret, err);
+    return r < 0 ? r : load_yaml(path, &yaml, environment, ret, err);
 }
 
 static void tier_clear(Tier *t)

@@ -1,6 +1,6 @@
 /* The table of keys, and how a value of each type is read. */
 #include "base/table.h"
-#include "island/load.h"
+#include "island/environment.h"
 
 static void *field(const IslandLoad *l, const IslandRow *row)
 {
@@ -363,6 +363,12 @@ static int read_moved(IslandLoad *l, const IslandRow *row, const YamlNode *n, Er
     return 0;
 }
 
+static int read_environment(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    (void)row; /* it has its own words */
+    return environment_check(l->yaml, n, err);
+}
+
 /* A key that has its place in the file, but nothing behind it yet. */
 static int read_later(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
@@ -515,6 +521,15 @@ const IslandRow island_rows[] = {
     {"env.*", "a value, or {secret: name}", "",
      "text without spaces, quotes, #, $ and backslashes, or a secret that the vault makes, by name",
      "One variable.", read_env},
+    {"environments", "a map", "", "names: staging, test",
+     "Further islands from this file, for `atoll -e NAME`: each is called ISLAND-NAME, is on "
+     "NAME.DOMAIN, and has keys, servers, a vault and uploads of its own. Without this key any "
+     "name is taken.",
+     read_section},
+    {"environments.*", "a map", "", "any key of this file but `island`",
+     "What is other there: maps key by key, all else as a whole, `release` too. {} where nothing "
+     "is. On a pocket cloud network.cidr has to be.",
+     read_environment},
     {"ssh_keys", "a list of public keys", "", "lines as in authorized_keys",
      "Who may log in to the servers; without it nobody.", read_list, AT(ssh_keys)},
     {"backup", "a map", "",

@@ -1,5 +1,6 @@
 /* The loop's outside: an OpenStack cloud, a vault, a lease. */
 #include "host/boot.h"
+#include "host/mail.h"
 #include "host/release.h"
 #include "host/spec.h"
 #include "island/want.h"
@@ -349,25 +350,6 @@ static Msec drive_mono(void *user)
     return time_mono();
 }
 
-/* What the host says of those services that are not well. */
-static char *report_words(const json_t *report)
-{
-    Buf words = BUF_INIT(BUF_MAX_LINE);
-    const char *own = json_str(report, "why");
-    const json_t *s;
-    size_t i;
-
-    buf_str(&words, own);
-    json_array_foreach (json_object_get(report, "services"), i, s) {
-        const char *why = json_str_or(s, "why", "");
-
-        if (streq(json_str(s, "state"), "healthy") || !why[0])
-            continue;
-        buf_printf(&words, "%s%s: %s", words.len ? "; " : "", json_str_or(s, "name", "?"), why);
-    }
-    return words.len ? buf_detach(&words) : NULL;
-}
-
 static char *drive_report(void *user, const char *object)
 {
     Driver *d = user;
@@ -379,7 +361,7 @@ static char *drive_report(void *user, const char *object)
     if (swift_get(d->c->clouds->of[CLOUD_OF_ISLAND], path, REPORT_MAX, &body, NULL) < 0)
         return NULL;
     report = json_parse_new(body.p, body.len, NULL);
-    return report ? report_words(report) : NULL;
+    return report ? mail_report_words_new(report) : NULL;
 }
 
 const ApplyDriver apply_cloud_driver = {.perform = drive_perform,

@@ -170,13 +170,18 @@ static void send_bundle(const Place *p, const char *role, int64_t number, int64_
     store_put(name, text.p, NULL);
 }
 
-static bool redis_answers(const Place *p)
+static int open_redis(const Place *p, Redis **ret)
 {
-    _cleanup_(redis_drop) Redis *redis = NULL;
     return redis_open(&(RedisTarget){.host = p->address,
                                      .port = 6379,
                                      .password = vault_secret(p->vault, "redis_password")},
-                      &redis, NULL) == 0;
+                      ret, NULL);
+}
+
+static bool redis_answers(const Place *p)
+{
+    _cleanup_(redis_drop) Redis *redis = NULL;
+    return open_redis(p, &redis) == 0;
 }
 
 static void until_redis(const Place *p, bool there)
@@ -247,6 +252,56 @@ static void first_boot_to_healthy(void **state)
     for (size_t i = 0; i < store.objects.len; i++)
         if (starts_with(store.objects.items[i].name, "/out"))
             assert_no_secret(p, store.objects.items[i].body);
+}
+
+static void redis_do(const Place *p, const char *const *argv)
+{
+    _cleanup_(redis_drop) Redis *redis = NULL;
+    _cleanup_(redis_reply_clear) RedisReply reply = {0};
+    assert_int_equal(open_redis(p, &redis), 0);
+    assert_int_equal(redis_command(redis, argv, &reply, NULL), 0);
+}
+
+/* What waits, and what is at work; not what it is. */
+static void the_server_with_redis_tells_what_waits(void **state)
+{
+    Place *p = *state;
+    static const char *const commands[][8] = {
+        {"SADD", "queues", "default", "push", "pull", "bad name", NULL},
+        {"LPUSH", "queue:default", "{\"class\":\"S3CRET\"}", "{}", NULL},
+        {"LPUSH", "queue:pull", "{}", NULL},
+        {"LPUSH", "queue:bad name", "{}", NULL},
+        {"SADD", "processes", "host:1:00112233aabb", "host:2:00112233aabb", "dead:3:00112233aabb"},
+        {"HSET", "host:1:00112233aabb", "busy", "4", NULL},
+        {"HSET", "host:2:00112233aabb", "busy", "1", NULL},
+    };
+    if (!redis_installed())
+        skip();
+    start_agent(p);
+    read_hello(p);
+    send_bundle(p, "redis", 1, 1, NULL, "out");
+    free(until_there("/out/00000001-healthy"));
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        redis_do(p, commands[i]);
+    send_bundle(p, "redis", 2, 2, NULL, "out");
+    free(until_there("/out/00000002-healthy"));
+
+    _cleanup_json_ json_t *report = NULL;
+    Msec deadline = time_mono() + DEADLINE_MS;
+    while (!json_at(report, "backlog")) {
+        _cleanup_free_ char *body = store_get("/out/00000002-healthy", NULL);
+        json_decref(report);
+        report = json_parse_new(body, strlen(body), NULL);
+        assert_null(strstr(body, "S3CRET"));
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+    _cleanup_free_ char *backlog = json_text_new(json_at(report, "backlog"));
+    assert_string_equal(backlog, "{\"busy\":5,\"queues\":{\"default\":2,\"pull\":1}}");
+    Msec started;
+    assert_true(time_parse(json_str_or(report, "started", ""), &started));
+    assert_true(time_now() - started < DEADLINE_MS);
+    assert_null(json_at(report, "release"));
 }
 
 static void refused_bundles_change_nothing(void **state)
@@ -457,6 +512,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(first_boot_to_healthy),
+        TEST(the_server_with_redis_tells_what_waits),
         TEST(refused_bundles_change_nothing),
         TEST(a_bundle_that_cannot_be_kept_is_taken_once),
         TEST(it_survives_a_power_cut_without_a_network),

@@ -3,6 +3,7 @@
 
 #include <pwd.h>
 #include <setjmp.h>
+#include <signal.h>
 
 #include <cmocka.h>
 
@@ -285,6 +286,29 @@ static void the_edge_sends_to_every_web_server(void **state)
     assert_non_null(strstr(conf, "error_log stderr crit;\n"));
 }
 
+/* And changes a file only: that is a reload. */
+static void a_closed_edge_still_says_that_it_is_well(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("edge");
+    _cleanup_(services_clear) Services before = {0}, after = {0};
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &before, NULL), 0);
+    json_object_set_new(spec, "maintenance", json_true());
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &after, NULL), 0);
+    const Service *edge = find(&after, "edge");
+    const char *conf = file_of(edge, "nginx.conf"), *all = strstr(conf, "location / {");
+
+    assert_true(service_same(find(&before, "edge"), edge));
+    assert_false(service_same_files(find(&before, "edge"), edge));
+    assert_int_equal(edge->reload_signal, SIGHUP);
+    assert_non_null(strstr(conf, "location = /health {\n            proxy_pass http://web;"));
+    assert_non_null(strstr(conf, "location ^~ /.well-known/acme-challenge/ {"));
+    assert_non_null(strstr(conf, "location ^~ /metrics {"));
+    assert_null(strstr(all, "proxy_pass"));
+    assert_non_null(strstr(all, "add_header Retry-After 120 always;"));
+    assert_non_null(strstr(all, "return 503 '<!doctype html>"));
+}
+
 static void only_one_process_schedules(void **state)
 {
     Place *p = *state;
@@ -507,6 +531,7 @@ int main(void)
         TEST(redis_keeps_its_queues),
         TEST(the_edge_ends_tls_where_there_is_a_certificate),
         TEST(the_edge_sends_to_every_web_server),
+        TEST(a_closed_edge_still_says_that_it_is_well),
         TEST(only_one_process_schedules),
         TEST(only_the_preparing_server_waits_for_prepare),
         TEST(migrations_of_a_deploy),

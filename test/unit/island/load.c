@@ -119,7 +119,7 @@ static const struct {
     /* Keys. */
     {"domain:", "domian:", "reef.yaml:2:1: unknown key \"domian\": did you mean \"domain\"?",
      "allowed: island, domain, cloud, image, release, owner, network, servers, moved, edge, media, "
-     "env, "
+     "env, environments, "
      "ssh_keys, "
      "backup"},
     {"flavor: small, roles: [edge", "flavour: small, roles: [edge",
@@ -431,6 +431,117 @@ static void empty_and_other_files(void **state)
     }
 }
 
+#define HEAD_REST "domain: reef.example\ncloud: catalyst\nrelease: {canary: true}\n" SERVERS
+#define ENV_HEAD                                                                                   \
+    "island: reef\ndomain: reef.example\ncloud: catalyst\n"                                        \
+    "release: {image: a/b, version: v4.6}\nnetwork: {external: wan, cidr: 10.1.0.0/24}\n"          \
+    "media: {container: uploads, url: 'https://media.reef.example', role: up}\n" SERVERS
+
+static void another_island_from_the_same_file(void **state)
+{
+    static const char text[] =
+        ENV_HEAD "environments:\n"
+                 "  staging:\n"
+                 "    release: {canary: true}\n"
+                 "    network: {cidr: 10.2.0.0/24}\n"
+                 "    servers: {web: {flavor: tiny}, more: {flavor: a, roles: [worker]},\n"
+                 "              most: {flavor: a, roles: [worker]}}\n"
+                 "    env: {SMTP_SERVER: nowhere.example}\n"
+                 "  test: {domain: try.example, cloud: other, media: {container: test-uploads,\n"
+                 "         url: 'https://m.try.example'}}\n"
+                 "  bare: {}\n";
+    _cleanup_(island_clear) Island plain = {0}, staging = {0}, test = {0}, bare = {0}, any = {0};
+
+    (void)state;
+    assert_int_equal(island_parse("r", str_of(text), &plain, NULL), 0);
+    assert_string_equal(plain.name, "reef");
+    assert_string_equal(plain.media.container, "uploads");
+    assert_int_equal(plain.n_tiers, 2);
+
+    assert_int_equal(island_parse_as("r", str_of(text), "staging", &staging, NULL), 0);
+    assert_string_equal(staging.name, "reef-staging");
+    assert_string_equal(staging.domain, "staging.reef.example");
+    assert_string_equal(staging.cloud, "catalyst");
+    assert_int_equal(staging.release.kind, RELEASE_CANARY);
+    assert_string_equal(staging.network.cidr, "10.2.0.0/24");
+    assert_string_equal(staging.network.external, "wan");
+    assert_int_equal(staging.n_tiers, 4);
+    assert_string_equal(staging.tiers[0].flavor, "tiny");
+    assert_true(staging.tiers[0].roles & ROLE_BIT(ROLE_EDGE));
+    assert_string_equal(staging.tiers[2].name, "more");
+    assert_string_equal(staging.tiers[3].name, "most");
+    assert_int_equal(staging.env.len, 1);
+    assert_string_equal(staging.media.container, "uploads-staging");
+    assert_string_equal(staging.media.url, "");
+    assert_string_equal(staging.media.role, "up");
+    _cleanup_free_ char *place = island_place(&staging, "network.cidr");
+    assert_string_equal(place, "r:13:21: network.cidr");
+
+    assert_int_equal(island_parse_as("r", str_of(text), "test", &test, NULL), 0);
+    assert_string_equal(test.name, "reef-test");
+    assert_string_equal(test.domain, "try.example");
+    assert_string_equal(test.cloud, "other");
+    assert_string_equal(test.media.container, "test-uploads");
+    assert_string_equal(test.media.url, "https://m.try.example");
+    assert_string_equal(test.release.version, "v4.6");
+
+    assert_int_equal(island_parse_as("r", str_of(text), "bare", &bare, NULL), 0);
+    assert_string_equal(bare.domain, "bare.reef.example");
+    assert_string_equal(bare.media.container, "uploads-bare");
+    /* Without the key any name will do, and the container is called after it. */
+    assert_int_equal(island_parse_as("r", STR_LIT(HEAD SERVERS), "any", &any, NULL), 0);
+    assert_string_equal(any.name, "reef-any");
+    assert_string_equal(any.media.container, "reef-any-media");
+}
+
+static void environments_that_are_refused(void **state)
+{
+    static const struct {
+        const char *environments, *name, *text, *hint;
+    } rows[] = {
+        {"{staging: {}, test: {}}", "stagign",
+         "r:10:1: there is no environment \"stagign\": did you mean \"staging\"?",
+         "there is: staging, test"},
+        {"{}", "x", "r:10:1: there is no environment \"x\"", "there is: none"},
+        {"[staging]", "staging", "r:10:15: environments must be a map", NULL},
+        {"{staging: 3}", "staging", "r:10:25: environments.staging must be a map", NULL},
+        /* Also where it is not asked for. */
+        {"{staging: {islnad: x}}", NULL, "r:10:26: environments.staging can't have \"islnad\"",
+         NULL},
+        {"{staging: {island: x}}", "staging", "r:10:26: environments.staging can't have \"island\"",
+         NULL},
+        {"{staging: {domian: x}}", "staging",
+         "r:10:26: environments.staging can't have \"domian\": did you mean \"domain\"?", NULL},
+        {"{Staging: {}}", NULL, "r:10:16: \"Staging\" can't be the name of an environment",
+         "allowed: up to 16 of a-z and 0-9, a letter first"},
+        {"{staging: {network: {cidr: 9}}}", "staging", "r:10:36: network.cidr is \"9\"", NULL},
+        {"{staging: {media: {container: uploads}}}", "staging",
+         "r:10:45: media.container \"uploads\" is that of the island without -e", NULL},
+        {"{abcdefghijklmnopq: {}}", NULL, "r:10:16: \"abcdefghijklmnopq\" can't be", NULL},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_free_ char *text = xasprintf(ENV_HEAD "environments: %s\n", rows[k].environments);
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_(err_clear) Err err = {0};
+
+        assert_int_equal(island_parse_as("r", str_of(text), rows[k].name, &i, &err), -ERR_CONFIG);
+        if (!starts_with(err.text, rows[k].text) ||
+            (rows[k].hint && !streq(err.hint, rows[k].hint)))
+            fail_msg("%s\n  got:    %s (%s)\n  wanted: %s", text, err.text,
+                     err.hint ? err.hint : "", rows[k].text);
+        assert_null(i.name);
+    }
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(err_clear) Err err = {0};
+    assert_int_equal(
+        island_parse_as("r", STR_LIT("island: reefs\n" HEAD_REST), "abcdefghijklmnop", &i, &err),
+        -ERR_CONFIG);
+    assert_string_equal(err.text, "r:1:9: with -e abcdefghijklmnop the island would be called "
+                                  "reefs-abcdefghijklmnop: more than 21 letters");
+}
+
 static void from_a_file(void **state)
 {
     char path[] = "/tmp/atoll-island-XXXXXX";
@@ -442,11 +553,11 @@ static void from_a_file(void **state)
     assert_true(fd >= 0);
     close(fd);
     assert_int_equal(file_write(path, STR_LIT(HEAD SERVERS), 0600, &err), 0);
-    assert_int_equal(island_load(path, &i, &err), 0);
+    assert_int_equal(island_load(path, NULL, &i, &err), 0);
     assert_string_equal(i.path, path);
     island_clear(&i);
     unlink(path);
-    assert_int_equal(island_load(path, &i, &err), -ERR_NOT_FOUND);
+    assert_int_equal(island_load(path, NULL, &i, &err), -ERR_NOT_FOUND);
     assert_string_equal(err.hint, "`atoll init` writes a first one");
 }
 
@@ -540,10 +651,16 @@ static void role_facts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal),        cmocka_unit_test(everything),
-        cmocka_unit_test(refusals),       cmocka_unit_test(empty_and_other_files),
-        cmocka_unit_test(from_a_file),    cmocka_unit_test(template_is_right),
-        cmocka_unit_test(table_is_whole), cmocka_unit_test(role_facts),
+        cmocka_unit_test(minimal),
+        cmocka_unit_test(everything),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(empty_and_other_files),
+        cmocka_unit_test(another_island_from_the_same_file),
+        cmocka_unit_test(environments_that_are_refused),
+        cmocka_unit_test(from_a_file),
+        cmocka_unit_test(template_is_right),
+        cmocka_unit_test(table_is_whole),
+        cmocka_unit_test(role_facts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
