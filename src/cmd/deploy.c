@@ -3,7 +3,10 @@
 #include <stdio.h>
 
 /* Migrations of a large table may take hours. */
-#define PHASE_LIMIT (24 * HOUR)
+#define MIGRATION_LIMIT (24 * HOUR)
+/* Beside the gate: a release is fetched in half an hour, jobs are drained in minutes, apt may wait
+ * for half an hour when atoll itself is upgraded. What takes longer is a server that is gone. */
+#define PHASE_LIMIT (1 * HOUR)
 #define SETTLE (4 * SECOND)
 
 void cmd_deploy_clear(CmdDeploy *d)
@@ -12,6 +15,12 @@ void cmd_deploy_clear(CmdDeploy *d)
     cmd_plan_clear(&d->plan);
     release_clear(&d->record);
     deploy_waves_clear(&d->waves);
+}
+
+static Msec limit_of(const ReleaseRecord *r)
+{
+    return r->phase == RELEASE_PRE || r->phase == RELEASE_POST ? MIGRATION_LIMIT
+                                                               : PHASE_LIMIT + r->gate_s * SECOND;
 }
 
 /* Only settings of hosts change in a deploy: anything else is for a plan that somebody reads. */
@@ -94,7 +103,7 @@ int cmd_deploy_converge(CmdDeploy *d, Err *err)
     return r < 0 ? r
                  : cmd_perform(d->c, &d->plan,
                                &(CmdPerform){.lease_wait_ms = d->lease_wait_ms,
-                                             .timeout_ms = PHASE_LIMIT,
+                                             .timeout_ms = limit_of(&mine),
                                              .release = mine.number},
                                err);
 }
@@ -175,12 +184,14 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
             if (r < 0)
                 return r;
         }
-        if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
-            /* What every host keeps on its disk changes once more. */
-            r = cmd_deploy_converge(d, err);
-        if (end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK)
+        if (end == DEPLOY_GOES_ON)
+            continue;
+        bool settled = end == DEPLOY_ENDED || end == DEPLOY_WENT_BACK;
+        /* What every host keeps on its disk changes once more. Why it went back is the better
+         * reason; what is left to do then, the next plan shows. */
+        r = settled ? cmd_deploy_converge(d, err) : 0;
+        if (settled)
             cmd_tree_prune(d->c, &d->plan.world, &d->record);
-        if (end != DEPLOY_GOES_ON)
-            return conclude(d, end, &why, err);
+        return r < 0 && !why.text ? r : conclude(d, end, &why, err);
     }
 }

@@ -1,6 +1,8 @@
 /* atoll deploy: another release of Mastodon, without an outage. */
 #include "cmd/deploy.h"
 #include "deploy/rules.h"
+#include "host/mail.h"
+#include "host/spec.h"
 
 typedef struct Options {
     bool yes, dry_run, hold;
@@ -165,6 +167,18 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
     return cmd_deploy_step(d, &next, err);
 }
 
+/* The migrations after the restart ended without success. Where they run on, as when the machine
+ * died that asked for them, they are waited for: another attempt would end them in the middle. */
+static bool migrations_failed(const CmdDeploy *d)
+{
+    _cleanup_free_ char *key = island_first_server(&d->c->island, ROLE_WEB);
+    const World *w = &d->plan.world;
+    const Resource *host = world_find(w, RESOURCE_HOST, key, host_current(w, key));
+
+    return d->record.phase == RELEASE_POST && host && mail_failed(host) &&
+           json_int(host->attrs, "seen", 0) >= json_int(host->attrs, "sent", 0);
+}
+
 /* What another run left: its phase once more. */
 static int resume(CmdDeploy *d, const Options *o, const char *version, Err *err)
 {
@@ -181,8 +195,11 @@ static int resume(CmdDeploy *d, const Options *o, const char *version, Err *err)
         r = cmd_tree_put(d->c, d->record.to, o->from, err);
     if (r < 0)
         return r;
-    cmd_say(d->c, "Going on with the deploy of %s.\n", release_words(d->record.to, words));
-    if (o->dry_run || d->record.phase != RELEASE_POST)
+    if (d->record.phase == RELEASE_BACK)
+        cmd_say(d->c, "Going on with the way back to %s.\n", release_words(d->record.now, words));
+    else
+        cmd_say(d->c, "Going on with the deploy of %s.\n", release_words(d->record.to, words));
+    if (o->dry_run || !migrations_failed(d))
         return 0;
     deploy_again(&d->record, &next);
     return cmd_deploy_step(d, &next, err);

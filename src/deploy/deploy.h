@@ -35,7 +35,7 @@ void deploy_begin(const ReleaseRecord *r, const json_t *to, int gate_s, ReleaseR
  * ended or gone back, and is to be put into the cloud. */
 DeployEnd deploy_next(const ReleaseRecord *r, const DeployWaves *waves, bool failed, bool hold,
                       ReleaseRecord *ret);
-/* The same phase again: a failed migration, or one that another machine left. */
+/* The same phase again, after it has failed: what runs on is ended by another attempt. */
 void deploy_again(const ReleaseRecord *r, ReleaseRecord *ret);
 /* A person wants back. False, and why not and what to do, if that can't be any more. */
 bool deploy_back(const ReleaseRecord *r, const DeployWaves *waves, ReleaseRecord *ret, Err *err);

@@ -241,6 +241,15 @@ static int get_ready(Agent *a, Msec now, Err *err)
     return r;
 }
 
+/* What is fetched has limits of its own (release_store.c, upgrade.c), longer than INSTALL_LIMIT: an
+ * image of gigabytes is no failure. */
+static int fetched(Agent *a, int r, Msec now)
+{
+    if (r == -ERR_TEMPORARY)
+        a->since = now;
+    return r;
+}
+
 static int install(Agent *a, Msec now, Err *err)
 {
     _cleanup_free_ char *data = NULL;
@@ -251,7 +260,7 @@ static int install(Agent *a, Msec now, Err *err)
         r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
     if (r < 0)
         return r;
-    r = release_store_ready(a->releases, a->spec, a->urls, now, err);
+    r = fetched(a, release_store_ready(a->releases, a->spec, a->urls, now, err), now);
     if (r < 0)
         return r;
     HostPaths paths = a->paths;
@@ -265,7 +274,7 @@ static int install(Agent *a, Msec now, Err *err)
     if (r == 0)
         r = let_go(a, err);
     /* Last, so that one that fails holds up nothing else. */
-    return r < 0 ? r : upgrade_ready(a->upgrade, a->spec, a->urls, now, err);
+    return r < 0 ? r : fetched(a, upgrade_ready(a->upgrade, a->spec, a->urls, now, err), now);
 }
 
 static void try_install(Agent *a, Msec now)
@@ -460,7 +469,10 @@ static void look_at_machine(Agent *a, Msec now)
 {
     _cleanup_(err_clear) Err err = {0};
 
-    if (!a->machine || machine_tick(a->machine, a->state.server, now, time_now(), &err) == 0)
+    if (!a->machine)
+        return;
+    machine_busy(a->machine, supervisor_busy(a->services));
+    if (machine_tick(a->machine, a->state.server, now, time_now(), &err) == 0)
         return;
     if (!streq(a->machine_trouble, err.text))
         log_warn("%s", err.text);
@@ -475,7 +487,8 @@ static void agent_turn(Agent *a)
     look_at_mail(a, now);
     look_at_machine(a, now);
     try_install(a, now);
-    if (a->installed)
+    /* Packages that a new version needs may take longer than it is waited for (upgrade.h). */
+    if (a->installed || (a->machine && a->number && machine_working(a->machine, now)))
         upgrade_alive(a->upgrade);
     supervisor_tick(a->services, now);
     ask_runs_tick(a->asks, now);

@@ -23,7 +23,8 @@ typedef struct Known {
 typedef struct Driver {
     Systemd *systemd; /* NULL: it could not be reached yet */
     VEC(Known) known;
-    StrList started; /* since this program began */
+    StrList started;  /* since this program began */
+    bool reload_done; /* the units on disk are those that systemd knows */
 } Driver;
 
 static int reach(Driver *d, Err *err)
@@ -167,16 +168,25 @@ static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
         return r;
     if (first)
         strlist_add(&d->started, s->name);
-    /* What ran to its end before this program began, did. */
-    bool done = first && found.same && streq(found.unit.sub, "exited");
+    /* What ran to its end before this program began, did; also what is tried only once. */
+    bool done =
+        first && found.same &&
+        (streq(found.unit.sub, "exited") || (s->no_retry && streq(found.unit.active, "failed")));
     if (runs(&found.unit) || done) {
         *ret = (Run){.pid = found.unit.pid, .foreign = !found.same};
         know(d, s->name, ret->pid);
         return 0;
     }
+    /* A text that is right on disk tells nothing of what systemd knows: the reload after it may
+     * have failed, or an agent before was killed between the two. What is started then would be
+     * the release before, under the name of this one. */
+    if (!found.same_text)
+        d->reload_done = false;
     r = write_files(path, buf_as_str(&text), env_path, s, err);
-    if (r == 0 && !found.same_text)
+    if (r == 0 && !d->reload_done) {
         r = systemd_reload(d->systemd, err);
+        d->reload_done = r == 0;
+    }
     if (r == 0)
         r = systemd_restart(d->systemd, unit, err);
     know(d, s->name, 0);
@@ -252,8 +262,11 @@ static void driver_forget(void *driver, const Service *s)
 
     (void)unlink(path); /* may be gone already */
     (void)unlink(env_path);
-    if (d->systemd)
-        (void)systemd_reset(d->systemd, unit, NULL);
+    if (!d->systemd)
+        return;
+    /* One that has crashed would be started again by systemd itself, some seconds later. */
+    (void)systemd_stop(d->systemd, unit, NULL);
+    (void)systemd_reset(d->systemd, unit, NULL);
 }
 
 static void driver_close(void *driver)

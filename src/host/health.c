@@ -169,8 +169,11 @@ static int ask_sidekiq(const Health *h, Err *err)
         return r;
     if (hash.type != REDIS_LIST || hash.len != 3 || !hash.items[2].text)
         return err_set(err, ERR_NOT_FOUND, "Sidekiq's heartbeat is not in Redis");
+    /* Once quiet, always quiet: an agent that was killed at draining it may have left it so. */
     if (h->ask == ASK_HEALTH)
-        return 0;
+        return streq(hash.items[1].text, "true")
+                   ? err_set(err, ERR_TEMPORARY, "Sidekiq takes no jobs: it was told to be quiet")
+                   : 0;
     /* busy = 0 counts only once the process has written that it is quiet: before that it may take
      * another job. */
     if (!streq(hash.items[1].text, "true") || !streq(hash.items[0].text, "0"))

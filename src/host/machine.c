@@ -36,6 +36,7 @@ struct Machine {
     /* Looking after it. */
     Job firewall, reboot;
     Msec born, close_at, reboot_at;
+    bool busy;
 };
 
 /* --- the steps --- */
@@ -410,13 +411,18 @@ static int reboot_if_due(Machine *m, const char *key, Msec now, Msec wall, Err *
             return 0;
         return job_failed("rebooting", status, &out, err);
     }
-    if (now < m->reboot_at || m->job.pid)
+    if (now < m->reboot_at || m->job.pid || m->busy)
         return 0;
     m->reboot_at = now + REBOOT_LOOK;
     if (!machine_reboot_due(file_exists(mark), wall, key, wall - (now - m->born)))
         return 0;
     m->reboot_at = now + REBOOT_AGAIN;
     return job_begin(&m->reboot, m->path, argv, (Str){0}, now, err);
+}
+
+void machine_busy(Machine *m, bool busy)
+{
+    m->busy = busy;
 }
 
 int machine_tick(Machine *m, const char *key, Msec now, Msec wall, Err *err)

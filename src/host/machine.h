@@ -45,6 +45,10 @@ bool machine_working(const Machine *m, Msec now);
  * ERR_IO in words for the log. `key`: the server's, "web.0". `now`: time_mono; `wall`: time_now. */
 int machine_tick(Machine *m, const char *key, Msec now, Msec wall, Err *err) _must_check_;
 
+/* While it is at something that a reboot would end in the middle, updates wait for another night.
+ */
+void machine_busy(Machine *m, bool busy);
+
 /* Whether a reboot that updates ask for (/run/reboot-required) is made now: between 03:00 and 05:00
  * UTC, from a minute of the first of these hours on that depends on the server's key. Servers of
  * one tier ("web.0", "web.1") have different minutes, as long as there are at most 60. Never within

@@ -17,6 +17,8 @@
 #define CHECK_LATE (10 * SECOND) /* no answer for so long is a miss */
 #define START_DEFAULT (1 * MINUTE)
 #define STOP_DEFAULT (10 * SECOND)
+/* Of what only its unit knows the stop rule of: more than any unit gives (TimeoutStopSec). */
+#define STOP_STRANGER (5 * MINUTE)
 #define STOP_LAST (5 * SECOND) /* after the last signal of a stop rule: SIGKILL for all of it */
 #define DRAIN_ASK (1 * SECOND)
 #define DRAIN_BLIND 3 /* Redis did not answer so often: nothing is known of jobs any more */
@@ -137,6 +139,7 @@ Proc *proc_found_new(const ServiceDriver *driver, void *d, const char *name, Mse
     p->driver = driver;
     p->d = d;
     p->service.name = xstrdup(name);
+    p->service.stop_ms = STOP_STRANGER;
     p->leaving = true;
     is_up(p, &(Run){0}, now);
     return p;

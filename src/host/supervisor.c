@@ -238,6 +238,14 @@ size_t supervisor_status(const Supervisor *d, ServiceStatus *ret, size_t max)
     return n;
 }
 
+bool supervisor_busy(const Supervisor *d)
+{
+    for (size_t i = 0; i < d->procs.len; i++)
+        if (d->procs.items[i]->service.once && d->procs.items[i]->phase != PHASE_IDLE)
+            return true;
+    return false;
+}
+
 bool supervisor_may_leave(const Supervisor *d)
 {
     return d->driver->outlives && !(d->driver->going_down && d->driver->going_down(d->d));

@@ -16,6 +16,8 @@ int supervisor_set(Supervisor *s, Services *services, Msec now, Err *err) _must_
  * service manager that reads its units anew. */
 void supervisor_tick(Supervisor *s, Msec now);
 size_t supervisor_status(const Supervisor *s, ServiceStatus *ret, size_t max);
+/* True while something runs that is to run to its end: a migration. */
+bool supervisor_busy(const Supervisor *s);
 /* True if this program may end and leave everything running, for its successor to take over. */
 bool supervisor_may_leave(const Supervisor *s);
 /* Stops everything carefully; true when nothing runs any more. Called until then. */

@@ -6,11 +6,13 @@
 #include <sys/wait.h>
 
 #define RETRY (30 * SECOND)
+#define INSTALL_LIMIT (20 * MINUTE) /* apt may wait for half of it */
 
 struct Upgrade {
     char *root, *folder;
     Job job;
-    Msec try_at;
+    char *of; /* the package that is fetched or installed; NULL: none yet */
+    Msec try_at, began;
     bool installing, exec, alive;
     char *why; /* the last attempt failed; NULL: it did not */
 };
@@ -21,6 +23,11 @@ static const char fetch_script[] =
     "set -eu; umask 077\n"
     "dir=$1 sha=$2 root=$3; new=$dir/package.new.deb\n"
     "read -r url\n"
+    /* A power cut came between the note and the new name: it runs, and is what is gone back to. */
+    "if [ -f \"$new\" ] && [ \"$(sha256sum <\"$new\" | cut -c1-64)\" = "
+    "\"$(cat \"$dir/package.sha256\" || :)\" ]; then\n"
+    "    mv \"$new\" \"$dir/package.deb\"\n"
+    "fi\n"
     "printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$url\" \"$new\" |\n"
     "    curl --silent --show-error --fail --connect-timeout 10 --max-time 600 --config -\n"
     "printf '%s  %s\\n' \"$sha\" \"$new\" | sha256sum -c --status - ||\n"
@@ -37,14 +44,22 @@ static const char fetch_script[] =
 static const char install_script[] =
     "set -u; umask 022; export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin\n"
     "dir=$1 sha=$2; new=$dir/package.new.deb old=$dir/package.deb\n"
-    "install_it() {\n"
+    "apt_it() {\n"
     "    apt-get -qy -o DPkg::Lock::Timeout=600 install --no-install-recommends --allow-downgrades "
     "--reinstall \"$1\"\n"
     "}\n"
+    /* After a power cut in the middle of it apt refuses everything until dpkg has finished. */
+    "install_it() {\n"
+    "    apt_it \"$1\" && return\n"
+    "    [ -n \"$(ls /var/lib/dpkg/updates; dpkg --audit)\" ] || return\n"
+    "    dpkg --force-confdef --force-confold --configure -a; apt_it \"$1\"\n"
+    "}\n"
+    /* Whole or not at all, on a full disk too. */
+    "note() { echo \"$2\" >\"$dir/$1.new\" && mv \"$dir/$1.new\" \"$dir/$1\"; }\n"
     "was=$(cat \"$dir/package.sha256\")\n"
     "rm -f \"$dir/package.alive\"\n"
     "if install_it \"$new\"; then\n"
-    "    echo \"$sha\" >\"$dir/package.sha256\"\n"
+    "    note package.sha256 \"$sha\"\n"
     "    systemctl daemon-reload; systemctl restart --no-block atoll-host\n"
     "    for i in $(seq 60); do\n"
     "        sleep 1\n"
@@ -55,7 +70,7 @@ static const char install_script[] =
     "    done\n"
     "    echo 'the new agent does not come up: the one before is put back'\n"
     "fi\n"
-    "echo \"$sha\" >\"$dir/package.bad\"; echo \"$was\" >\"$dir/package.sha256\"; rm -f \"$new\"\n"
+    "note package.bad \"$sha\"; note package.sha256 \"$was\"; rm -f \"$new\"\n"
     "install_it \"$old\"\n"
     "systemctl daemon-reload; systemctl restart --no-block atoll-host\n"
     "exit 1\n";
@@ -77,6 +92,7 @@ Upgrade *upgrade_close(Upgrade *u)
         job_drop(&u->job);
     free(u->root);
     free(u->folder);
+    free(u->of);
     free(u->why);
     free(u);
     return NULL;
@@ -99,6 +115,8 @@ static int begin_fetch(Upgrade *u, const char *sha, const char *url, Msec now, E
     _cleanup_free_ char *line = xasprintf("%s\n", url);
 
     log_info("fetching another version of atoll");
+    free(u->of);
+    u->of = xstrdup(sha);
     int r = job_begin(
         &u->job, NULL,
         (const char *const[]){"sh", "-c", fetch_script, "fetch", u->folder, sha, u->root, NULL},
@@ -138,13 +156,18 @@ static int go_on(Upgrade *u, const char *sha, Msec now, Err *err)
         return r < 0 ? -ERR_IO : r;
     }
     free(TAKE(u->why));
+    if (!u->installing && !streq(u->of, sha))
+        return err_set(err, ERR_TEMPORARY, "yet another version of atoll is wanted");
     if (*u->root) {
         u->exec = true;
     } else if (!u->installing) {
         u->installing = true;
+        u->began = now;
         int r = begin_install(u, sha, now, err);
-        if (r < 0)
+        if (r < 0) {
+            u->installing = false;
             return r;
+        }
     }
     return err_set(err, ERR_TEMPORARY, "another version of atoll is being started");
 }
@@ -154,7 +177,16 @@ int upgrade_ready(Upgrade *u, const json_t *spec, const json_t *urls, Msec now, 
     const char *sha = json_str_or(spec, "atoll", ""), *url = json_str_or(urls, "package", "");
     _cleanup_free_ char *has = note_new(u, "package.sha256"), *bad = note_new(u, "package.bad");
 
-    if (!*sha || streq(sha, has))
+    if (u->installing && now - u->began > INSTALL_LIMIT) {
+        u->installing = false;
+        u->try_at = now + RETRY;
+        free(u->why);
+        u->why = xstrdup("installing another version of atoll did not end");
+    }
+    /* The note comes before the new agent. While this one waits to be ended by it, nothing is well:
+     * that is for the new one to say. */
+    bool begun = u->job.pid || u->installing || u->exec;
+    if (!*sha || (streq(sha, has) && !begun))
         return 0;
     if (streq(sha, bad))
         return err_set(
@@ -162,7 +194,7 @@ int upgrade_ready(Upgrade *u, const json_t *spec, const json_t *urls, Msec now, 
             "the version of atoll that it was sent did not come up; the one before runs");
     if (u->job.pid)
         return go_on(u, sha, now, err);
-    if (u->installing || u->exec)
+    if (begun)
         return err_set(err, ERR_TEMPORARY, "another version of atoll is being started");
     if (now < u->try_at)
         return err_set(err, ERR_IO, "%s", u->why);

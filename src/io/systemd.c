@@ -157,10 +157,17 @@ bool systemd_is_there(void)
 bool systemd_going_down(Systemd *s)
 {
     char *state = NULL;
+    int r = -ENOTCONN;
 
-    if (!s->bus || sd_bus_is_open(s->bus) <= 0)
-        return false;
-    (void)sd_bus_get_property_string(s->bus, MANAGER, "SystemState", NULL, &state);
+    /* As in call(): the connection may have ended long ago, with an update of systemd; the reboot
+     * after it is one that needs care too. */
+    for (int attempt = 0; attempt < 2 && r < 0; attempt++) {
+        if ((!s->bus || sd_bus_is_open(s->bus) <= 0) && join(s, NULL) < 0)
+            return false;
+        r = sd_bus_get_property_string(s->bus, MANAGER, "SystemState", NULL, &state);
+        if (r < 0)
+            s->bus = sd_bus_flush_close_unref(s->bus);
+    }
     bool down = state && strcmp(state, "stopping") == 0;
     free(state);
     return down;
@@ -213,6 +220,10 @@ int systemd_unit(Systemd *s, const char *unit, SystemdUnit *ret, Err *err)
     if (r < 0)
         return r;
     r = sd_bus_message_read(answer, "o", &path);
+    /* First: with no job any more, what is read after it is what came of the job. The other way
+     * round a start between the two would read as an end. */
+    if (r >= 0)
+        r = job_of(s, path, &job);
     if (r >= 0)
         r = text(s, path, "ActiveState", u.active);
     if (r >= 0)
@@ -223,8 +234,6 @@ int systemd_unit(Systemd *s, const char *unit, SystemdUnit *ret, Err *err)
         r = number(s, path, "ExecMainCode", 'i', &code);
     if (r >= 0)
         r = number(s, path, "ExecMainStatus", 'i', &status);
-    if (r >= 0)
-        r = job_of(s, path, &job);
     sd_bus_message_unref(answer);
     if (r < 0)
         return failed(err, unit, r, NULL);

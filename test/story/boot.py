@@ -352,6 +352,25 @@ def test_a_release_on_real_servers(t):
 
 
 @with_evidence
+def test_services_as_units(t):
+    """The table of tests of services, by the systemd driver (test/unit/host/turns.h)."""
+    program = f"{BUILD}/test/unit/host/test_host_supervisor"
+    if not os.path.exists(program):
+        raise Skipped("unit tests are not built here")
+    linked = t.run("ldd", program).out
+    machine = Machine(t, "units", b"#cloud-config\n{}\n")
+    os.makedirs(f"{machine.upper}/opt/test")
+    for path in [program, *re.findall(r"=> (/\S*libcmocka\S*)", linked)]:
+        shutil.copy(path, f"{machine.upper}/opt/test")
+    machine.boot()
+    result = machine.run("env", "ATOLL_DRIVER=systemd", "CMOCKA_MESSAGE_OUTPUT=TAP",
+                         "LD_LIBRARY_PATH=/opt/test", "/opt/test/test_host_supervisor", code=None,
+                         timeout=300)
+    check(result.code == 0, result)
+    say(t, f"{len(re.findall('^ok', result.out, re.M))} tests of services as units")
+
+
+@with_evidence
 def test_a_replayed_boot_gets_nothing(t):
     pocket = t.start_pocket("--no-servers")
     t.island(ONE)

@@ -308,6 +308,11 @@ static void a_reboot_is_asked_for_once(void **state)
     assert_int_equal(machine_tick(p->machine, "web.0", p->now, wall, NULL), 0);
     put(p, "root/run/reboot-required", "");
     p->now += MINUTE;
+    /* Not while a migration runs. */
+    machine_busy(p->machine, true);
+    assert_int_equal(machine_tick(p->machine, "web.0", p->now, wall, NULL), 0);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nothing was begun */
+    machine_busy(p->machine, false);
     Msec deadline = time_mono() + DEADLINE_MS;
     while (count(p, "systemctl reboot") == 0 && time_mono() < deadline)
         assert_int_equal(machine_tick(p->machine, "web.0", p->now, wall, NULL), 0);

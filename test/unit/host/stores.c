@@ -234,6 +234,13 @@ static void a_worker_is_drained_before_it_is_ended(void **state)
     command(redis,
             (const char *const[]){"HSET", id, "busy", "0", "quiet", "false", "beat", "1", NULL});
     until_state(t, "worker.1", SERVICE_HEALTHY);
+    /* Quiet, and nobody drains it: it does nothing, and that is not well. */
+    command(redis, (const char *const[]){"HSET", id, "quiet", "true", NULL});
+    until_state(t, "worker.1", SERVICE_STARTING);
+    assert_string_equal(status_of(t, "worker.1").why,
+                        "Sidekiq takes no jobs: it was told to be quiet");
+    command(redis, (const char *const[]){"HSET", id, "quiet", "false", NULL});
+    until_state(t, "worker.1", SERVICE_HEALTHY);
 
     /* 0 busy but not quiet yet, then quiet with a job at work: it is waited for. */
     (void)supervisor_stop(t->d, t->now);

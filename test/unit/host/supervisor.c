@@ -43,11 +43,15 @@ static void they_start_in_order(void **state)
     strlist_add(&add_once(&l, t, "prepare", "sleep 0.1; echo prepare >>$T")->after, "db");
     (void)add(&l, t, "db", "echo db >>$T; " FOREVER);
 
+    assert_false(supervisor_busy(t->d));
     set_services(t, &l);
     assert_int_equal(l.len, 0);
     assert_int_equal(status_of(t, "web").state, SERVICE_WAITING);
     assert_string_equal(status_of(t, "web").why, "waits for prepare");
+    until_state(t, "prepare", SERVICE_STARTING);
+    assert_true(supervisor_busy(t->d));
     until_state(t, "web", SERVICE_HEALTHY);
+    assert_false(supervisor_busy(t->d));
     until_trace(t, "db\nprepare\nweb\n");
     assert_int_equal(status_of(t, "prepare").pid, 0);
 }
@@ -68,7 +72,8 @@ static void once_that_never_succeeds_is_failed_and_tried_on(void **state)
 {
     Turns *t = *state;
     Services l = {0};
-    add_once(&l, t, "prepare", "test -e $D/ready || exit 3")->start_ms = 3 * SECOND;
+    /* Ample: a unit takes its time to start, at a clock that runs 20 times as fast. */
+    add_once(&l, t, "prepare", "test -e $D/ready || exit 3")->start_ms = 30 * SECOND;
 
     set_services(t, &l);
     until_state(t, "prepare", SERVICE_FAILED);
@@ -235,6 +240,8 @@ static void a_new_set_changes_only_what_differs(void **state)
     (void)add_once(&l, t, "prepare", "echo prepare >>$T");
     set_services(t, &l);
     until_trace(t, "prepare\n");
+    until_state(t, "prepare",
+                SERVICE_HEALTHY); /* its end is noticed: one that runs is left alone */
     until_state(t, "stays", SERVICE_HEALTHY);
     until_state(t, "goes", SERVICE_HEALTHY);
     pid_t pid = status_of(t, "stays").pid;
@@ -610,6 +617,181 @@ static void the_next_agent_stops_what_is_another_or_nobodys(void **state)
     assert_false(child_alive(gone, 0));
 }
 
+/* A service manager with one unit that takes its time to stop, as Sidekiq does that puts back its
+ * jobs. */
+typedef struct Slow {
+    StopStep worst;
+    int stops;
+} Slow;
+
+static Slow slow;
+
+static void *slow_open(const char *root, const char *log_dir)
+{
+    (void)root;
+    (void)log_dir;
+    slow = (Slow){.worst = STOP_STEP_FIRST};
+    return &slow;
+}
+
+static void slow_found(void *d, StrList *ret)
+{
+    (void)d;
+    strlist_add(ret, "worker.2");
+}
+
+static int slow_start(void *d, const Service *s, Run *ret, Err *err)
+{
+    (void)d;
+    (void)ret;
+    return err_set(err, ERR_BUG, "%s is started", s->name);
+}
+
+static void slow_tell(void *d, const Service *s, pid_t pid, int sig)
+{
+    (void)d;
+    (void)s;
+    (void)pid;
+    (void)sig;
+}
+
+static void slow_stop(void *d, const Service *s, pid_t pid, StopStep step)
+{
+    Slow *own = d;
+
+    (void)s;
+    (void)pid;
+    own->stops++;
+    own->worst = MAX(own->worst, step);
+}
+
+static RunState slow_look(void *d, const Service *s, Run *run)
+{
+    (void)d;
+    (void)s;
+    (void)run;
+    return RUN_UP;
+}
+
+static void slow_close(void *d)
+{
+    (void)d;
+}
+
+static const ServiceDriver slow_driver = {.name = "slow",
+                                          .outlives = true,
+                                          .open = slow_open,
+                                          .found = slow_found,
+                                          .start = slow_start,
+                                          .tell = slow_tell,
+                                          .stop = slow_stop,
+                                          .look = slow_look,
+                                          .close = slow_close};
+
+/* Its stop rule is not known here, but to the service manager: nothing is killed before that would.
+ */
+static void a_stranger_has_the_time_that_its_unit_gives_it(void **state)
+{
+    (void)state;
+    _cleanup_(supervisor_drop) Supervisor *d = supervisor_open(&slow_driver, "", "");
+    Services none = {0};
+    Msec now = 1000000, end = now + 1 * MINUTE;
+
+    assert_int_equal(supervisor_set(d, &none, now, NULL), 0);
+    for (; now < end; now += SECOND)
+        supervisor_tick(d, now);
+    assert_int_equal(slow.stops, 1);
+    assert_int_equal(slow.worst, STOP_STEP_FIRST);
+    for (end += 10 * MINUTE; now < end; now += SECOND)
+        supervisor_tick(d, now);
+    assert_int_equal(slow.worst, STOP_STEP_ALL);
+}
+
+static void unit_state(const char *name, Buf *ret)
+{
+    _cleanup_free_ char *unit = xasprintf("atoll-%s.service", name);
+    int status = -1;
+
+    buf_truncate(ret, 0);
+    assert_int_equal(child_run(&(ChildSpec){.argv = (const char *const[]){"systemctl", "show", "-P",
+                                                                          "SubState", unit, NULL}},
+                               (Str){0}, 10 * SECOND, ret, &status, NULL),
+                     0);
+    assert_int_equal(status, 0);
+}
+
+/* A migration that failed is tried again when a person says so, not when the agent is upgraded. Nor
+ * has the agent lost its connection for good when systemd has executed itself again. */
+static void the_next_agent_does_not_try_again_what_is_tried_once(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    int status = -1;
+
+    add_once(&l, t, "prepare", "echo try >>$T; exit 3")->no_retry = true;
+    set_services(t, &l);
+    until_state(t, "prepare", SERVICE_FAILED);
+    begin_anew(t);
+    assert_int_equal(
+        child_run(&(ChildSpec){.argv = (const char *const[]){"systemctl", "daemon-reexec", NULL}},
+                  (Str){0}, 30 * SECOND, NULL, &status, NULL),
+        0);
+    assert_true(supervisor_may_leave(t->d));
+    add_once(&l, t, "prepare", "echo try >>$T; exit 3")->no_retry = true;
+    set_services(t, &l);
+    until_state(t, "prepare", SERVICE_FAILED);
+    assert_string_equal(status_of(t, "prepare").why, "exit status 3");
+    until_trace(t, "try\n");
+}
+
+/* systemd itself would start it again some seconds later. */
+static void what_has_crashed_and_is_let_go_of_stays_down(void **state)
+{
+    Turns *t = *state;
+    Services l = {0}, none = {0};
+    _cleanup_(buf_clear) Buf sub = BUF_INIT(BUF_MAX_LINE);
+    Msec deadline = time_mono() + DEADLINE_MS;
+
+    (void)add(&l, t, "crash", "exit 1");
+    set_services(t, &l);
+    while (status_of(t, "crash").restarts < 1)
+        turn(t);
+    unit_state("crash", &sub);
+    assert_string_equal(sub.p, "auto-restart\n");
+    set_services(t, &none);
+    while (!streq(sub.p, "dead\n")) {
+        if (time_mono() > deadline)
+            fail_msg("it is %s", sub.p);
+        turn(t);
+        unit_state("crash", &sub);
+    }
+}
+
+/* An agent was killed after it had written a unit, before systemd had read it. */
+static void a_unit_that_systemd_has_not_read_is_read(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    static const char path[] = "/run/systemd/system/atoll-web.service";
+    _cleanup_(buf_clear) Buf second = BUF_INIT(BUF_MAX_BODY);
+
+    (void)add(&l, t, "web", "echo 2 >>$T; " FOREVER);
+    set_services(t, &l);
+    until_trace(t, "2\n");
+    assert_int_equal(file_read(path, &second, NULL), 0);
+    stop_all(t);
+    begin_anew(t);
+    (void)add(&l, t, "web", "echo 1 >>$T; " FOREVER);
+    set_services(t, &l);
+    until_trace(t, "2\n1\n");
+    stop_all(t);
+    assert_int_equal(file_write(path, buf_as_str(&second), 0644, NULL), 0);
+    begin_anew(t);
+    (void)add(&l, t, "web", "echo 2 >>$T; " FOREVER);
+    set_services(t, &l);
+    until_trace(t, "2\n1\n2\n");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
 /* The child driver's own ways, what both share, the systemd driver's own ways. */
 static const struct CMUnitTest tests[] = {
@@ -634,12 +816,16 @@ static const struct CMUnitTest tests[] = {
     TEST(health_over_http),
     TEST(health_without_an_answer),
     TEST(health_over_tcp),
+    cmocka_unit_test(a_stranger_has_the_time_that_its_unit_gives_it),
     TEST(folders_in_the_way_are_refused),
     TEST(the_next_agent_takes_over_what_runs),
     TEST(the_next_agent_stops_what_is_another_or_nobodys),
+    TEST(the_next_agent_does_not_try_again_what_is_tried_once),
+    TEST(what_has_crashed_and_is_let_go_of_stays_down),
+    TEST(a_unit_that_systemd_has_not_read_is_read),
 };
 #define CHILD_ONLY 3
-#define SYSTEMD_ONLY 2
+#define SYSTEMD_ONLY 5
 
 int main(void)
 {
