@@ -1,17 +1,16 @@
-/* Archives of releases of the kind `tree`, for the verbs that need one (host/tree.h). */
+/* Archives of releases that come from one, for the verbs that need one (host/tree.h). */
 #include "host/tree.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "io/file.h"
 
-static bool is_tree(const json_t *release)
-{
-    return streq(json_str(release, "kind"), "tree");
-}
-
 char *cmd_tree_file_new(const Cmd *c)
 {
-    return c->island.release.tree ? island_file_new(&c->island, c->island.release.tree) : NULL;
+    const char *file = c->island.release.tree, *image = c->island.release.image;
+
+    if (image && starts_with(image, TREE_IMAGE_FILE))
+        file = image + strlen(TREE_IMAGE_FILE);
+    return file ? island_file_new(&c->island, file) : NULL;
 }
 
 int cmd_tree_look(Cmd *c, const json_t *release, const char *from, Err *err)
@@ -20,12 +19,11 @@ int cmd_tree_look(Cmd *c, const json_t *release, const char *from, Err *err)
     _cleanup_free_ char *named = cmd_tree_file_new(c);
     bool is_named = named && streq(c->island.release.version, version), there = false;
 
-    if (from && !is_tree(release))
+    if (from && !tree_is_needed(release))
         return err_set(err, ERR_USAGE,
-                       "--from gives the archive of a source tree, and the release is of the kind "
-                       "%s",
+                       "--from gives an archive, and this release comes from none: its kind is %s",
                        json_str_or(release, "kind", "?"));
-    if (!is_tree(release))
+    if (!tree_is_needed(release))
         return 0;
     if (from || (is_named && file_exists(named)))
         return tree_file_check(from ? from : named, err);
@@ -46,7 +44,7 @@ int cmd_tree_put(Cmd *c, const json_t *release, const char *from, Err *err)
     _cleanup_free_ char *named = cmd_tree_file_new(c), *sha256 = NULL;
     int r = 0;
 
-    if (!is_tree(release))
+    if (!tree_is_needed(release))
         return 0;
     if (!c->has_keys) {
         r = cmd_keys(c, &c->keys, err);

@@ -65,11 +65,12 @@ static int run(Cmd *c, char **operands, Err *err)
             r = island_preflight(&c->island, w.facts, err);
         say(&l, r, err, "offers", "flavors, image, volume types and external network are there");
     }
-    if (l.failed == 0 && c->island.release.tree) {
+    _cleanup_free_ char *tree = cmd_tree_file_new(c);
+    if (l.failed == 0 && tree) {
         _cleanup_(err_clear) Err no_tree = {0};
         _cleanup_json_ json_t *release = island_release_new(&c->island);
         int k = cmd_tree_look(c, release, NULL, &no_tree);
-        say(&l, k, &no_tree, "release", c->island.release.tree);
+        say(&l, k, &no_tree, "release", tree);
     }
     _cleanup_(keyfiles_clear) KeyFiles keys = keys_paths(c->island.name);
     _cleanup_(err_clear) Err no_key = {0};

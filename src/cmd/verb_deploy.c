@@ -36,7 +36,8 @@ static const Opt options[] = {
     {.name = "from",
      .type = OPT_STRING,
      .argument = "FILE",
-     .sentence = "The packed source tree of VERSION (release: {tree}); uploaded once.",
+     .sentence =
+         "The archive of VERSION (release: {tree}, {image: oci-archive:...}); uploaded once.",
      .offset = offsetof(Options, from)},
     OPT_LEASE_WAIT(Options),
     OPT_END,
@@ -242,7 +243,8 @@ const Verb verb_deploy = {
         "A server that does not become healthy ends it: all goes back to the old release by "
         "itself, and the exit status is 9. A migration after the restart that fails leaves the new "
         "release running; `atoll deploy` tries it again.\n\n"
-        "A release that is a source tree is uploaded first: with VERSION of another than the "
+        "A release that is a source tree, or an image in a file, is uploaded first: with VERSION "
+        "of another than the "
         "island file names, --from gives its archive. A version is never changed: another archive "
         "needs another one.\n\n"
         "How far it is stands in the cloud. It can be interrupted or killed at any moment: `atoll "

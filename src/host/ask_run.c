@@ -1,6 +1,7 @@
 #include "host/ask_run.h"
 #include "base/log.h"
 #include "host/ask_programs.h"
+#include "host/container.h"
 #include "host/marked.h"
 #include "io/child.h"
 #include "io/file.h"
@@ -134,12 +135,22 @@ static int begin_exec(const AskRuns *a, Run *r, const AskInput *in, Err *err)
     paths.data = "/srv/atoll";
     int e = role_command(in->spec, in->secrets, &paths, r->ask.what, &r->ask.argv, &s, err);
     const char *user = paths.as_root ? s.user : NULL;
-    strlist_addf(&s.env, MARKED_NAME "=%s", r->ask.id);
+    _cleanup_free_ char *mark = xasprintf(MARKED_NAME "=%s", r->ask.id);
     if (e == 0)
         e = service_prepare(&s, user, err);
+    if (e == 0 && s.image) {
+        _cleanup_free_ char *env_file = xasprintf("/run/atoll/%s.env", s.name);
+        user = NULL; /* podman's; its container has one of its own */
+        e = container_command(&s, env_file, mark, err);
+    } else {
+        strlist_add(&s.env, mark);
+    }
     if (e == 0)
         e = programs_exec(&r->programs, &s, user, r->ask.input, err);
-    if (e == 0)
+    if (e == 0 && s.image)
+        chunk_say(&r->programs.out, "begun",
+                  json_make_new("{s:s, s:s}", "user", CONTAINER_USER, "folder", CONTAINER_FOLDER));
+    else if (e == 0)
         chunk_say(&r->programs.out, "begun",
                   json_make_new("{s:s, s:s}", "user", user ? user : "", "folder", s.cwd));
     service_clear(&s);

@@ -1,6 +1,7 @@
 /* Services as units of systemd: real servers. Units and environments are in /run: what is to run is
  * in the bundle that the agent keeps, and after a reboot the agent writes them again. */
 #include "base/log.h"
+#include "host/container.h"
 #include "host/driver.h"
 #include "host/unit.h"
 #include "io/child.h"
@@ -105,7 +106,10 @@ static int write_files(const char *unit_path, Str unit, const char *env_path, co
 {
     _cleanup_(buf_wipe) Buf env = BUF_INIT(UNIT_MAX_BYTES);
 
-    unit_env(s, &env);
+    if (s->image)
+        container_env(s, &env);
+    else
+        unit_env(s, &env);
     int r = file_mkdirs(ENV_FOLDER, 0700, err);
     if (r == 0)
         r = file_write(env_path, buf_as_str(&env), 0600, err);
@@ -138,6 +142,30 @@ static int look_first(Driver *d, const Service *s, const char *unit, const char 
     return 0;
 }
 
+static int find_program(const Service *s, char **ret, Err *err)
+{
+    static const char *const podman[] = {"podman", NULL};
+    ChildSpec spec = {.argv = (const char *const *)s->argv.items,
+                      .env = (const char *const *)s->env.items};
+
+    if (s->image)
+        spec = (ChildSpec){.argv = podman};
+    int r = child_program(&spec, ret, err);
+    if (r == 0 && **ret != '/') {
+        /* A program of the release itself; units know no relative paths. */
+        char *whole = path_join(s->cwd ? s->cwd : "/", *ret);
+        free(*ret);
+        *ret = whole;
+    }
+    return r;
+}
+
+/* Until a container is started its unit's main process is podman, which leaves. */
+static pid_t main_pid(const Service *s, const SystemdUnit *u)
+{
+    return s->image && streq(u->active, "activating") ? 0 : u->pid;
+}
+
 static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
 {
     Driver *d = driver;
@@ -149,17 +177,9 @@ static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
 
     int r = reach(d, err);
     if (r == 0)
-        r = child_program(&(ChildSpec){.argv = (const char *const *)s->argv.items,
-                                       .env = (const char *const *)s->env.items},
-                          &program, err);
+        r = find_program(s, &program, err);
     if (r < 0)
         return r;
-    if (*program != '/') {
-        /* A program of the release itself; units know no relative paths. */
-        char *whole = path_join(s->cwd ? s->cwd : "/", program);
-        free(program);
-        program = whole;
-    }
     unit_text(s, program, env_path, &text);
     if (text.overflow)
         return err_set(err, ERR_CONFIG, "the unit %s would be too large", unit);
@@ -173,7 +193,7 @@ static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
         first && found.same &&
         (streq(found.unit.sub, "exited") || (s->no_retry && streq(found.unit.active, "failed")));
     if (runs(&found.unit) || done) {
-        *ret = (Run){.pid = found.unit.pid, .foreign = !found.same};
+        *ret = (Run){.pid = main_pid(s, &found.unit), .foreign = !found.same};
         know(d, s->name, ret->pid);
         return 0;
     }
@@ -198,8 +218,10 @@ static void driver_tell(void *driver, const Service *s, pid_t pid, int sig)
     Driver *d = driver;
     _cleanup_free_ char *unit = unit_name_new(s->name);
 
-    (void)pid;
-    if (d->systemd)
+    pid_t init = container_init(s, pid);
+    if (init > 0)
+        container_signal(init, sig);
+    else if (d->systemd)
         (void)systemd_kill(d->systemd, unit, "main", sig, NULL); /* it may have ended */
 }
 
@@ -248,9 +270,10 @@ static RunState driver_look(void *driver, const Service *s, Run *run)
         return RUN_UP;
     if (!runs(&u))
         return RUN_ENDED;
-    bool other = run->pid && u.pid && u.pid != run->pid;
-    run->pid = u.pid;
-    know(d, s->name, u.pid);
+    pid_t pid = main_pid(s, &u);
+    bool other = run->pid && pid && pid != run->pid;
+    run->pid = pid;
+    know(d, s->name, pid);
     return other ? RUN_NEW : RUN_UP;
 }
 

@@ -1,5 +1,6 @@
 #include "host/health.h"
 #include "host/backlog.h"
+#include "host/container.h"
 #include "io/http.h"
 #include "io/pg.h"
 #include "io/redis.h"
@@ -21,7 +22,8 @@ struct Health {
     ServiceHealth kind;
     HealthAsk ask;
     pid_t pid;
-    bool first;
+    pid_t init; /* the first process of its container; 0: none is there */
+    bool container, first;
     char *address, *path;
     char *user; /* that its process has; NULL: not known */
     int port;
@@ -130,21 +132,37 @@ static int ask_redis(const Health *h, Err *err)
     return r;
 }
 
-/* Sidekiq's name for a process is "<host name>:<pid>:<12 hex digits>" (mastodon.md 8.1). NULL if it
- * is not in the set. To be freed. */
-static int find_identity(Redis *redis, pid_t pid, char **ret, Err *err)
+/* How Sidekiq's name for its process begins, which is "<host name>:<pid>:<12 hex digits>"
+ * (mastodon.md 8.1). A container has a host name of its own, and the pid is one of in there. */
+static int identity_prefix(const Health *h, Buf *ret, Err *err)
 {
-    _cleanup_(redis_reply_clear) RedisReply all = {0};
     char name[256] = "";
 
+    if (h->container) {
+        int r = container_host(h->init, name, err);
+        buf_printf(ret, "%s:", name);
+        return r;
+    }
     if (gethostname(name, sizeof name - 1) < 0)
         return err_set(err, ERR_IO, "cannot find out this machine's name: %m");
-    int r = redis_command(redis, (const char *const[]){"SMEMBERS", "processes", NULL}, &all, err);
+    buf_printf(ret, "%s:%d:", name, (int)h->pid);
+    return 0;
+}
+
+/* To be freed. ERR_NOT_FOUND if it is not in the set. */
+static int find_identity(const Health *h, Redis *redis, char **ret, Err *err)
+{
+    _cleanup_(redis_reply_clear) RedisReply all = {0};
+    _cleanup_(buf_clear) Buf prefix = BUF_INIT(BUF_MAX_LINE);
+
+    int r = identity_prefix(h, &prefix, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *prefix = xasprintf("%s:%d:", name, (int)pid);
+    r = redis_command(redis, (const char *const[]){"SMEMBERS", "processes", NULL}, &all, err);
+    if (r < 0)
+        return r;
     for (size_t i = 0; all.type == REDIS_LIST && i < all.len; i++)
-        if (all.items[i].text && starts_with(all.items[i].text, prefix)) {
+        if (all.items[i].text && starts_with(all.items[i].text, prefix.p)) {
             *ret = xstrdup(all.items[i].text);
             return 0;
         }
@@ -160,7 +178,7 @@ static int ask_sidekiq(const Health *h, Err *err)
 
     int r = open_redis(h, &redis, err);
     if (r == 0)
-        r = find_identity(redis, h->pid, &identity, err);
+        r = find_identity(h, redis, &identity, err);
     if (r == 0)
         r = redis_command(redis,
                           (const char *const[]){"HMGET", identity, "busy", "quiet", "beat", NULL},
@@ -241,6 +259,8 @@ Health *health_begin(const Service *s, HealthAsk asked, pid_t pid, bool first)
     h->kind = asked == ASK_DRAINED ? HEALTH_SIDEKIQ : s->health;
     h->ask = asked;
     h->pid = pid;
+    h->container = s->image != NULL;
+    h->init = container_init(s, pid);
     h->first = first;
     h->address = xstrdup(s->health_address ? s->health_address : "127.0.0.1");
     h->path = s->health_path ? xstrdup(s->health_path) : NULL;

@@ -213,6 +213,7 @@ static void begin_stop(Proc *p, Msec now)
     if (p->service.stop == STOP_QUIET_TERM) {
         p->driver->tell(p->d, &p->service, p->pid, SIGTSTP);
         enter(p, PHASE_DRAINING, now);
+        p->unheard = false;
         p->check_at = now + DRAIN_ASK;
     } else {
         stop_step(p, STOP_STEP_FIRST);
@@ -237,6 +238,12 @@ static bool drained(Proc *p, Msec now)
         return false;
     drop_check(p);
     p->check_at = now + DRAIN_ASK;
+    if (r == -ERR_NOT_FOUND) {
+        p->unheard = true; /* it has a handler once it is registered */
+    } else if (p->unheard) {
+        p->driver->tell(p->d, &p->service, p->pid, SIGTSTP);
+        p->unheard = false;
+    }
     p->misses = r == -ERR_TEMPORARY ? p->misses + 1 : 0;
     return r == 0 || p->misses >= DRAIN_BLIND;
 }

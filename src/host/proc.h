@@ -28,6 +28,7 @@ typedef struct Proc {
     bool done;           /* `once`: ran to its end */
     bool given_up;       /* `no_retry`: it failed */
     bool known_well;     /* since its process started */
+    bool unheard;        /* told to be quiet before it could hear that */
     Msec started, since; /* since: phase or, for a process, start */
     Msec trouble;        /* began to be started, or to be unwell; 0: well */
     Msec start_at, backoff;

@@ -1,5 +1,6 @@
 #include "host/release_store.h"
 #include "base/log.h"
+#include "host/container.h"
 #include "io/child.h"
 #include "io/file.h"
 #include "island/island.h"
@@ -28,14 +29,19 @@ struct ReleaseStore {
     char *ran[2];
 };
 
-/* Each gets D (the folder to be), V, REF, URL, SHA, CANARY, and KEEP (names of folders beside D) in
- * its environment, and says in its last line what is wrong. What a kill or a power cut leaves has
+/* Each gets D (the folder to be), V, REF, IMAGE, URL, SHA, CANARY, and KEEP (names beside D) in its
+ * environment, and says in its last line what is wrong. What a kill or a power cut leaves has
  * another name than D, and goes at the next try. */
 static const char prune_script[] =
     "set -eu; umask 022\n"
+    "podman() { command podman --events-backend=none \"$@\"; }\n"
+    "remove() { ! podman image exists \"$1\" || podman rmi \"$1\"; }\n"
     "if cd \"${D%/*}\" 2>/dev/null; then\n"
     "    for f in *; do\n"
-    "        case \" $KEEP \" in *\" $f \"*) ;; *) rm -rf \"./$f\" ;; esac\n"
+    "        case \" $KEEP \" in *\" $f \"*) continue ;; esac\n"
+    /* Of an image that is in use podman says so, and it goes with the next. */
+    "        case $f in image-*) remove \"$(cat \"$f\")\" || continue ;; esac\n"
+    "        rm -rf \"./$f\"\n"
     "    done\n"
     "    cd /\n"
     "fi\n";
@@ -71,7 +77,33 @@ static const char tree_script[] =
     "[ -f \"$D.new/bin/rails\" ] ||\n"
     "    { echo 'its archive has no bin/rails: it has to be packed inside the tree'; exit 1; }\n"
     "rm \"$D.tar.gz\"\n" END_FOLDER;
-static const char image_script[] = "podman pull --quiet \"$REF:$V\"\n";
+/* D is a file with the image's name in it, so that podman need not be asked whether it is there.
+ * It is written when the image is on the disk; a power cut may not leave the one without the other.
+ */
+static const char image_script[] =
+    "folder=${D%/*} new=${D%/*}/.image.new tar=${D%/*}/.image.tar\n"
+    "mkdir -p \"$folder\"\n"
+    "trap 'rm -f \"$new\" \"$tar\"' EXIT\n"
+    "old=$(cat \"$D\" 2>/dev/null || echo \"$IMAGE\")\n"
+    "if ! podman image exists \"$IMAGE\"; then\n"
+    "    case $REF in\n"
+    "    oci-archive:*)\n"
+    "        [ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 1; }\n"
+    "        printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$URL\" \"$tar\" |\n"
+    "            curl --silent --show-error --fail --connect-timeout 10 --speed-limit 1000 \\\n"
+    "                --speed-time 60 --config -\n"
+    "        printf '%s  %s\\n' \"$SHA\" \"$tar\" | sha256sum -c --status - ||\n"
+    "            { echo 'its archive is not the one that was deployed: the SHA-256 differs'; "
+    "exit 1; }\n"
+    "        id=$(podman pull --quiet \"oci-archive:$tar\")\n"
+    /* Under one name, so that it goes with that. */
+    "        podman untag \"$id\"; podman tag \"$id\" \"$IMAGE\" ;;\n"
+    "    *) podman pull --quiet \"$IMAGE\" ;;\n"
+    "    esac\n"
+    "fi\n"
+    "sync -f /var/lib/containers\n"
+    "echo \"$IMAGE\" >\"$new\"; sync \"$new\"; mv \"$new\" \"$D\"\n"
+    "[ \"$old\" = \"$IMAGE\" ] || remove \"$old\" || true\n";
 
 static const struct {
     const char *kind, *script;
@@ -182,23 +214,27 @@ static const char *script_of(const json_t *release)
     return NULL;
 }
 
-static bool has_image(const json_t *release)
+static bool is_image(const json_t *release)
 {
-    _cleanup_free_ char *name =
-        xasprintf("%s:%s", json_str_or(release, "ref", ""), json_str_or(release, "version", ""));
-    int status = 0;
+    return streq(json_str(release, "kind"), "image");
+}
 
-    int r = child_run(
-        &(ChildSpec){.argv = (const char *const[]){"podman", "image", "exists", name, NULL}},
-        (Str){0}, 10 * SECOND, NULL, &status, NULL);
-    return r == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+/* Asked at every turn until all is there: podman would take a tenth of a second. */
+static bool has_image(const char *note, const json_t *release)
+{
+    _cleanup_free_ char *name = container_image_new(release);
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+    if (!file_exists(note) || file_read(note, &text, NULL) < 0)
+        return false;
+    return str_eq(str_trim(buf_as_str(&text)), str_of(name));
 }
 
 static bool is_there(const ReleaseStore *s, const json_t *release)
 {
     _cleanup_free_ char *folder = release_folder_new(s->root, release);
 
-    return streq(json_str(release, "kind"), "image") ? has_image(release) : file_exists(folder);
+    return is_image(release) ? has_image(folder, release) : file_exists(folder);
 }
 
 /* "KEEP=canary-1 canary-2": what stays on the disk. */
@@ -230,6 +266,7 @@ static void add_env(const ReleaseStore *s, const json_t *spec, const json_t *url
     /* A version has dots, so it is no path into `urls`. */
     const json_t *tree = json_object_get(json_object_get(urls, "trees"), version);
     _cleanup_free_ char *folder = release_folder_new(s->root, release);
+    _cleanup_free_ char *image = container_image_new(release);
 
     strlist_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     strlist_add(env, "HOME=/root");
@@ -237,6 +274,7 @@ static void add_env(const ReleaseStore *s, const json_t *spec, const json_t *url
     strlist_addf(env, "D=%s", folder);
     strlist_addf(env, "V=%s", version);
     strlist_addf(env, "REF=%s", json_str_or(release, "ref", ""));
+    strlist_addf(env, "IMAGE=%s", image);
     strlist_addf(env, "URL=%s", json_str_or(tree, "url", ""));
     strlist_addf(env, "SHA=%s", json_str_or(tree, "sha256", ""));
     strlist_addf(env, "CANARY=%s", s->canary);

@@ -1,12 +1,14 @@
 /* The releases that are on this server's disk.
  *
  * A canary and a tree are folders, <root>/opt/atoll/releases/<kind>-<version>, made beside and
- * renamed when whole; an image is podman's. What a spec names ("release", "fetch", "prepare") is
- * fetched by a child process; nothing here waits. A tree comes from the address in the bundle, and
- * is unpacked if it has the bundle's SHA-256 (tree.h).
+ * renamed when whole; an image is podman's, with a note beside them that it is there. What a spec
+ * names ("release", "fetch", "prepare") is fetched by a child process; nothing here waits. A tree
+ * comes from the address in the bundle, and is unpacked if it has the bundle's SHA-256 (tree.h). So
+ * does an image whose ref is `oci-archive:FILE`; any other is pulled from its registry, where a tag
+ * may be moved: a ref with a digest is the same for ever.
  *
- * The same child first removes older folders: what the spec names stays, and what ran before it,
- * which <root>/opt/atoll/releases/.ran tells. Images stay.
+ * The same child first removes older releases: what the spec names stays, and what ran before it,
+ * which <root>/opt/atoll/releases/.ran tells.
  */
 #pragma once
 #include "base/err.h"

@@ -1,5 +1,6 @@
 /* Mastodon's own processes: what prepares the database, Puma, Sidekiq. The canary stands for
  * Mastodon with the same processes and the same environment (data/canary/README.md). */
+#include "host/container.h"
 #include "host/env.h"
 #include "host/release_store.h"
 #include "host/role.h"
@@ -11,9 +12,11 @@
 static const struct {
     const char *kind;
     const char *prefix[3]; /* NULL-ended */
+    bool image;            /* in a container; otherwise in the release's folder */
 } launch_rows[] = {
-    {"canary", {NULL}},
-    {"tree", {"bundle", "exec", NULL}},
+    {"canary", {NULL}, false},
+    {"tree", {"bundle", "exec", NULL}, false},
+    {"image", {"bundle", "exec", NULL}, true},
 };
 
 /* The tree belongs to root, so nothing may want to write into it. The bundle's own settings are the
@@ -25,6 +28,16 @@ static void tree_env(Service *s)
     strlist_add(&s->env, "BOOTSNAP_READONLY=true");
 }
 
+static int launch_image(const RoleContext *c, const json_t *release, Service *s, Err *err)
+{
+    if (*c->paths->root)
+        return err_set(err, ERR_CONFIG,
+                       "an image is run by podman on a real server; pocket's own "
+                       "servers run a tree or the canary");
+    s->image = container_image_new(release);
+    return 0;
+}
+
 static int launch(const RoleContext *c, const json_t *release, Service *s, Err *err)
 {
     const char *kind = json_str_or(release, "kind", "");
@@ -33,14 +46,42 @@ static int launch(const RoleContext *c, const json_t *release, Service *s, Err *
         if (!streq(launch_rows[i].kind, kind))
             continue;
         role_argv(s, launch_rows[i].prefix);
+        if (launch_rows[i].image)
+            return launch_image(c, release, s, err);
         free(s->cwd);
         s->cwd = release_folder_new(c->paths->root, release);
         if (streq(kind, "tree"))
             tree_env(s);
         return 0;
     }
-    return err_set(err, ERR_CONFIG, "a release of the kind '%s' is not %s atoll %s", kind,
-                   streq(kind, "image") ? "built yet in" : "known to", ATOLL_VERSION);
+    return err_set(err, ERR_CONFIG, "a release of the kind '%s' is not known to atoll %s", kind,
+                   ATOLL_VERSION);
+}
+
+/* What is the machine's and not a container's. */
+static void without(StrList *env, const char *name)
+{
+    _cleanup_(strlist_wipe) StrList all = *env;
+    size_t n = strlen(name);
+
+    *env = (StrList){0};
+    for (size_t i = 0; i < all.len; i++)
+        if (strncmp(all.items[i], name, n) != 0 || all.items[i][n] != '=')
+            strlist_add(env, all.items[i]);
+}
+
+/* Where it may write: in a container the folder is its /tmp, whoever its user is there. */
+static void app_folders(const RoleContext *c, Service *s)
+{
+    _cleanup_free_ char *home = role_path(c, s->name, ""), *tmp = role_path(c, s->name, "tmp");
+
+    if (s->image) {
+        without(&s->env, "PATH");
+    } else {
+        strlist_addf(&s->env, "HOME=%s", home);
+        strlist_addf(&s->env, "TMPDIR=%s", tmp);
+    }
+    service_dir(s, s->image ? 01777 : 0700, TAKE(tmp));
 }
 
 int app_service(const RoleContext *c, const json_t *release, const char *role, Service *s, Err *err)
@@ -50,10 +91,7 @@ int app_service(const RoleContext *c, const json_t *release, const char *role, S
         r = env_role(c->spec, c->secrets, role, &s->env, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *home = role_path(c, s->name, ""), *tmp = role_path(c, s->name, "tmp");
-    strlist_addf(&s->env, "HOME=%s", home);
-    strlist_addf(&s->env, "TMPDIR=%s", tmp);
-    service_dir(s, 0700, TAKE(tmp));
+    app_folders(c, s);
     s->start_ms = json_int(c->spec, "gate_s", APP_START / SECOND) * SECOND;
     return 0;
 }

@@ -44,7 +44,7 @@ static bool same_list(const StrList *a, const StrList *b)
 
 bool service_same(const Service *a, const Service *b)
 {
-    return streq(a->name, b->name) && same_list(&a->argv, &b->argv) &&
+    return streq(a->name, b->name) && same_list(&a->argv, &b->argv) && streq(a->image, b->image) &&
            same_list(&a->env, &b->env) && streq(a->cwd, b->cwd) && streq(a->user, b->user) &&
            a->once == b->once;
 }
@@ -81,6 +81,8 @@ void service_hash(const Service *s, char ret[static 17])
 
     hash_list(&all, &s->argv);
     hash_list(&all, &s->env);
+    if (s->image)
+        hash_text(&all, s->image);
     hash_text(&all, s->cwd);
     hash_text(&all, s->user);
     for (size_t i = 0; i < s->files.len; i++) {
@@ -166,6 +168,7 @@ void service_clear(Service *s)
 {
     free(s->name);
     strlist_clear(&s->argv);
+    free(s->image);
     strlist_wipe(&s->env); /* it may hold secrets */
     free(s->cwd);
     free(s->user);

@@ -58,6 +58,8 @@ typedef struct ServiceLimits {
 typedef struct Service {
     char *name; /* "web", "worker.1", "prepare" */
     StrList argv;
+    char *image; /* argv is run in a container of it (host/container.h); NULL: on the machine itself
+                  */
     StrList env; /* "NAME=value": the whole environment; may hold secrets, so it is never logged */
     char *cwd;
     char *user;    /* as root: dropped to; otherwise ignored */

@@ -11,6 +11,14 @@
 #define SUFFIX ".tar.gz"
 #define MB 1000000
 
+bool tree_is_needed(const json_t *release)
+{
+    const char *kind = json_str_or(release, "kind", "");
+
+    return streq(kind, "tree") ||
+           (streq(kind, "image") && starts_with(json_str_or(release, "ref", ""), TREE_IMAGE_FILE));
+}
+
 char *tree_name(const char *version)
 {
     return xasprintf(PREFIX "%s" SUFFIX, version);
@@ -183,7 +191,7 @@ static int add_url(const TreeInput *in, const Vault *v, const json_t *release, M
     _cleanup_free_ char *path = tree_path(in->island, version), *sha256 = NULL, *url = NULL;
     _cleanup_secret_ Secret *key = NULL;
 
-    if (!streq(json_str(release, "kind"), "tree") || json_object_get(trees, version))
+    if (!tree_is_needed(release) || json_object_get(trees, version))
         return 0;
     int r = tree_put(in, v, version, &sha256, err);
     if (r < 0)
@@ -223,7 +231,7 @@ static bool is_kept(const char *name, const json_t *keep)
     json_array_foreach (keep, i, release) {
         _cleanup_free_ char *kept = tree_name(json_str_or(release, "version", ""));
 
-        if (streq(json_str(release, "kind"), "tree") && streq(name, kept))
+        if (tree_is_needed(release) && streq(name, kept))
             return true;
     }
     return false;

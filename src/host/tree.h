@@ -1,4 +1,5 @@
-/* Archives of releases of the kind `tree` (release.h), in the boot container.
+/* Archives of releases of the kind `tree` (release.h), and of images that are an archive
+ * (`oci-archive:FILE`), in the boot container.
  *
  * An archive is one object, <island>-boot/release-<version>.tar.gz, written once (If-None-Match)
  * and never changed: another archive is another version. Its content type says what it is:
@@ -14,6 +15,8 @@
 #include "cloud/cloud.h"
 #include "host/vault.h"
 
+/* Before the name of a file in a release's ref: an image that was saved into it. */
+#define TREE_IMAGE_FILE "oci-archive:"
 /* Swift takes 5 GiB as one object. */
 #define TREE_MAX_BYTES ((int64_t)4000000000)
 
@@ -24,7 +27,9 @@ typedef struct TreeInput {
     json_t *known; /* {version: sha256}: what was found good in this run; added to. Or NULL */
 } TreeInput;
 
-/* "release-v4.7.6.tar.gz"; to be freed. */
+/* True for a release that comes from an archive: a tree, or an image that is one. */
+bool tree_is_needed(const json_t *release);
+/* "release-v4.7.6.tar.gz", an image's too; to be freed. */
 char *tree_name(const char *version);
 /* ERR_PREFLIGHT if the archive at `path` can't be one: not there, no file, too large. */
 int tree_file_check(const char *path, Err *err) _must_check_;

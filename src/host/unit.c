@@ -1,4 +1,5 @@
 #include "host/unit.h"
+#include "host/container.h"
 #include "host/driver.h"
 
 #include <signal.h>
@@ -12,15 +13,12 @@ static const char sandbox[] = "NoNewPrivileges=yes\n"
                               "ProtectSystem=strict\n"
                               "ProtectHome=yes\n"
                               "PrivateTmp=yes\n"
-                              "PrivateDevices=yes\n"
                               "ProtectKernelTunables=yes\n"
                               "ProtectKernelModules=yes\n"
                               "ProtectKernelLogs=yes\n"
                               "ProtectControlGroups=yes\n"
                               "ProtectClock=yes\n"
-                              "ProtectHostname=yes\n"
                               "ProtectProc=invisible\n"
-                              "RestrictNamespaces=yes\n"
                               "RestrictRealtime=yes\n"
                               "RestrictSUIDSGID=yes\n"
                               "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n"
@@ -31,6 +29,24 @@ static const char sandbox[] = "NoNewPrivileges=yes\n"
                               "SystemCallErrorNumber=EPERM\n"
                               "UMask=0077\n"
                               "IPAddressDeny=169.254.169.254 fe80::a9fe:a9fe\n";
+
+/* And for what runs on the machine itself. */
+static const char no_container[] = "PrivateDevices=yes\n"
+                                   "ProtectHostname=yes\n"
+                                   "RestrictNamespaces=yes\n";
+
+/* podman makes what confines the program in its place: namespaces, mounts, devices of its own, no
+ * capabilities. Its storage has files of other users (CAP_DAC_OVERRIDE). Home folders are closed,
+ * and so is podman's settings' place for users. */
+static const char container[] =
+    "DevicePolicy=closed\n"
+    "RestrictNamespaces=mnt pid ipc uts cgroup\n"
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_DAC_OVERRIDE "
+    "CAP_KILL CAP_MKNOD\n"
+    "SystemCallFilter=@mount unshare setns sethostname pivot_root seccomp capset\n"
+    "ReadWritePaths=/run /var/lib/containers\n"
+    "NotifyAccess=main\n"
+    "TimeoutStartSec=180s\n";
 
 /* What binds a low port and then lowers its workers to a user. */
 static const char low_ports[] =
@@ -43,11 +59,14 @@ char *unit_name_new(const char *service)
     return xasprintf("atoll-%s.service", service);
 }
 
-/* A word of a setting: in double quotes, with C escapes; '%' would be a specifier. */
-static void quoted(Buf *b, const char *text)
+/* A word of a setting: in double quotes, with C escapes; '%' would be a specifier, and where
+ * `variables` are replaced only one is meant. */
+static void quoted(Buf *b, const char *text, bool variables)
 {
     buf_char(b, '"');
     for (const char *p = text; *p; p++) {
+        if (*p == '$' && variables && !starts_with(p, CONTAINER_START_ID))
+            buf_char(b, '$');
         if (*p == '"' || *p == '\\')
             buf_char(b, '\\');
         if (*p == '%')
@@ -83,21 +102,54 @@ static void limits(const ServiceLimits *l, Buf *b)
         buf_printf(b, "LimitNOFILE=%d\n", l->files);
     if (l->oom_adjust)
         buf_printf(b, "OOMScoreAdjust=%d\n", l->oom_adjust);
-    buf_str(b, l->low_ports ? low_ports : no_capabilities);
     if (l->interfaces)
         buf_str(b, "RestrictAddressFamilies=AF_NETLINK\n"); /* beside those above */
 }
 
-static void command(const Service *s, const char *program, Buf *b)
+static void line_of(Buf *b, const char *setting, const char *program, const StrList *argv,
+                    bool variables)
 {
-    /* ':': variables in it are not replaced. */
-    buf_str(b, "ExecStart=:");
-    quoted(b, program);
-    for (size_t i = 1; i < s->argv.len; i++) {
+    buf_str(b, setting);
+    quoted(b, program, variables);
+    for (size_t i = 1; i < argv->len; i++) {
         buf_char(b, ' ');
-        quoted(b, s->argv.items[i]);
+        quoted(b, argv->items[i], variables);
     }
     buf_char(b, '\n');
+}
+
+static void own_command(const Service *s, const char *program, const char *env_file, Buf *b)
+{
+    /* ':': variables in it are not replaced. */
+    buf_str(b, "Type=exec\n");
+    line_of(b, "ExecStart=:", program, &s->argv, false);
+    buf_printf(b, "EnvironmentFile=%s\n", env_file);
+    if (s->cwd)
+        buf_printf(b, "WorkingDirectory=%s\n", s->cwd);
+    if (s->user)
+        buf_printf(b, "User=%s\n", s->user);
+}
+
+/* `program` is podman. It runs as root: its container's user is nobody's on this machine. */
+static void podman_command(const Service *s, const char *program, const char *env_file, Buf *b)
+{
+    _cleanup_(strlist_clear) StrList run = {0}, rest = {0};
+    ContainerUse use = container_use(s);
+
+    container_argv(s, use, env_file, &run);
+    container_remove_argv(s, &rest);
+    buf_printf(b, "Type=%s\n", use == CONTAINER_SERVICE ? "notify" : "exec");
+    line_of(b, "ExecStart=", program, &run, true);
+    /* After a killed conmon: its container is gone, what podman noted of it is not. */
+    line_of(b, "ExecStopPost=-:", program, &rest, false);
+}
+
+static void closed(const Service *s, Buf *b)
+{
+    buf_str(b, sandbox);
+    buf_str(b, s->image ? container : no_container);
+    if (!s->image)
+        buf_str(b, s->limits.low_ports ? low_ports : no_capabilities);
 }
 
 void unit_text(const Service *s, const char *program, const char *env_file, Buf *ret)
@@ -112,25 +164,20 @@ void unit_text(const Service *s, const char *program, const char *env_file, Buf 
                /* When the machine goes down the agent stops first, and stops this with care. */
                "Before=atoll-host.service\n"
                "StartLimitIntervalSec=0\n"
-               "[Service]\n"
-               "Type=exec\n",
+               "[Service]\n",
                s->name);
-    command(s, program, ret);
-    buf_printf(ret, "EnvironmentFile=%s\nSyslogIdentifier=atoll-%s\n", env_file, s->name);
-    if (s->cwd)
-        buf_printf(ret, "WorkingDirectory=%s\n", s->cwd);
-    if (s->user)
-        buf_printf(ret, "User=%s\n", s->user);
+    (s->image ? podman_command : own_command)(s, program, env_file, ret);
+    buf_printf(ret, "SyslogIdentifier=atoll-%s\n", s->name);
     if (s->once)
         buf_str(ret, "Restart=no\nRemainAfterExit=yes\n");
     else
         buf_printf(ret, "Restart=always\nRestartSec=%ds\n", RESTART_S);
     stop_rule(s, ret);
-    buf_str(ret, sandbox);
+    closed(s, ret);
     limits(&s->limits, ret);
     for (size_t i = 0; i < s->dirs.len; i++) {
         buf_str(ret, "ReadWritePaths=");
-        quoted(ret, s->dirs.items[i].path);
+        quoted(ret, s->dirs.items[i].path, false);
         buf_char(ret, '\n');
     }
 }

@@ -399,8 +399,11 @@ const IslandRow island_rows[] = {
      "What servers start from. Kept by servers that are there.", read_text, AT(image)},
     {"release", "a map", NULL, "one of {image, version}, {tree, version}, {canary: true}",
      "Which Mastodon runs.", read_section},
-    {"release.image", "an image's address", "", "as for podman pull, without a tag",
-     "A container image.", read_text, AT(release.image)},
+    {"release.image", "an image's address", "",
+     "as for podman pull, without a tag, maybe with @sha256:...; or oci-archive:FILE",
+     "A container image, as Mastodon's own. FILE is one that `podman save --format oci-archive` "
+     "or skopeo made; it is uploaded once, to the island's own cloud.",
+     read_text, AT(release.image)},
     {"release.version", "a version", "", "such as v4.7.6: letters, digits, dots, dashes",
      "The image's tag, or the tree's version. Of an island that is there `atoll deploy` changes "
      "it.",

@@ -133,6 +133,24 @@ static bool has(const Place *p, const char *name)
     return file_exists(path);
 }
 
+/* podman is not asked: what it has is written down, under the image's whole name. */
+static void an_image_that_is_noted_is_there(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *release = release_new("image", "v1"), *spec = NULL;
+    _cleanup_(err_clear) Err err = {0};
+    json_object_set_new(release, "ref", json_string("ghcr.io/mastodon/mastodon@sha256:00"));
+    spec = json_make_new("{s:O}", "release", release);
+
+    shell(p, "mkdir -p $R/opt/atoll/releases; cd $R/opt/atoll/releases\n"
+             "echo ghcr.io/mastodon/mastodon@sha256:00 >image-v1\n");
+    assert_int_equal(release_store_ready(p->store, spec, NULL, p->now, &err), 0);
+    holds(p, "image-v1");
+    /* And stays, since it has run, when something else is fetched. */
+    is_ready(p, "1", NULL);
+    holds(p, "canary-1 image-v1");
+}
+
 static void a_canary_is_laid_over_what_it_stands_on(void **state)
 {
     Place *p = *state;
@@ -319,6 +337,7 @@ static void what_takes_too_long_is_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_image_that_is_noted_is_there, setup, teardown),
         cmocka_unit_test_setup_teardown(a_canary_is_laid_over_what_it_stands_on, setup, teardown),
         cmocka_unit_test_setup_teardown(what_fails_is_said_and_tried_again_later, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_old_goes_but_for_what_ran_before, setup, teardown),

@@ -413,6 +413,42 @@ static void a_tree_runs_with_its_own_bundle(void **state)
     assert_true(strlist_has(env, "HOME=/r/var/lib/atoll-services/web"));
 }
 
+/* The image's name in podman, and what of the environment is the image's own. */
+static void an_image_runs_in_containers(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        const char *ref, *image;
+    } rows[] = {
+        {"ghcr.io/mastodon/mastodon", "ghcr.io/mastodon/mastodon:v4.7.6"},
+        {"ghcr.io/mastodon/mastodon@sha256:00ff", "ghcr.io/mastodon/mastodon@sha256:00ff"},
+        {"oci-archive:mastodon.tar", "localhost/atoll-archive:v4.7.6"},
+    };
+    p->paths.root = "";
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_new("web worker");
+        _cleanup_(services_clear) Services l = {0};
+        _cleanup_(buf_clear) Buf argv = BUF_INIT(BUF_MAX_LINE);
+        json_object_set_new(spec, "release",
+                            json_make_new("{s:s,s:s,s:s}", "kind", "image", "version", "v4.7.6",
+                                          "ref", rows[i].ref));
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+        const Service *s = find(&l, "web");
+        assert_string_equal(s->image, rows[i].image);
+        assert_string_equal(find(&l, "worker.2")->image, rows[i].image);
+        assert_null(find(&l, "prepare")->image); /* the spec's prepare is another release */
+        join(&s->argv, " ", &argv);
+        assert_string_equal(argv.p, "bundle exec puma -C config/puma.rb");
+        for (size_t k = 0; k < s->env.len; k++)
+            assert_false(starts_with(s->env.items[k], "PATH=") ||
+                         starts_with(s->env.items[k], "HOME=") ||
+                         starts_with(s->env.items[k], "TMPDIR="));
+        assert_true(strlist_has(&s->env, "DB_PASS=S3CRET-db_password"));
+        assert_string_equal(s->dirs.items[1].path, "/var/lib/atoll-services/web/tmp");
+        assert_int_equal(s->dirs.items[1].mode, 01777);
+    }
+}
+
 static void a_worker_is_stopped_carefully(void **state)
 {
     Place *p = *state;
@@ -439,7 +475,7 @@ static void what_is_not_built_is_refused_in_words(void **state)
         {"search", NULL, NULL, "search is not built yet"},
         {"web nonsense", NULL, NULL, "nonsense is not known"},
         {"", NULL, NULL, "is not known"},
-        {"web", "release", "image", "kind 'image' is not built yet"},
+        {"web", "release", "image", "run by podman on a real server"},
         {"worker", "release", "x", "kind 'x' is not known"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -536,6 +572,7 @@ int main(void)
         TEST(only_the_preparing_server_waits_for_prepare),
         TEST(migrations_of_a_deploy),
         TEST(a_tree_runs_with_its_own_bundle),
+        TEST(an_image_runs_in_containers),
         TEST(a_worker_is_stopped_carefully),
         TEST(what_is_not_built_is_refused_in_words),
         TEST(on_paper_nothing_need_be_installed),

@@ -181,17 +181,19 @@ static void command(Redis *redis, const char *const *argv)
     assert_int_equal(redis_command(redis, argv, &reply, NULL), 0);
 }
 
-/* Sidekiq as Redis shows it: registered, then quiet, then without jobs. The process itself is a
- * shell that writes down its signals. */
-static void a_worker_is_drained_before_it_is_ended(void **state)
+/* Redis, and beside it Sidekiq as Redis shows it; its process is a shell that writes down its
+ * signals. NULL where there is no Redis. `ret_id`: its name there, once it registers. */
+static Redis *begin_worker(Turns *t, const Vault *v, char **ret_id)
 {
-    Turns *t = *state;
-    _cleanup_(vault_drop) Vault *v = vault_of_stores();
     _cleanup_free_ char *data = NULL;
+    Services l = {0};
+    Redis *redis = NULL;
+    char name[256] = "";
     HostPaths p = paths_of(t, &data);
+
     if (!file_exists("/usr/bin/redis-server")) {
         host_paths_clear(&p);
-        skip();
+        return NULL;
     }
     set_roles(t, &p, v, "redis");
     until_state(t, "redis", SERVICE_HEALTHY);
@@ -207,32 +209,55 @@ static void a_worker_is_drained_before_it_is_ended(void **state)
     strlist_add(&s.argv, "sh");
     strlist_add(&s.argv, "-c");
     strlist_add(&s.argv, "trap 'echo TSTP >>$T' TSTP; trap 'echo TERM >>$T; exit 0' TERM; "
-                         "while :; do sleep 0.02; done");
+                         "echo up >>$T; while :; do sleep 0.02; done");
     strlist_add(&s.env, "PATH=/usr/bin:/bin");
     strlist_addf(&s.env, "T=%s/trace", t->folder);
-    Services l = {0};
     _cleanup_json_ json_t *spec =
         json_make_new("{s:s, s:s, s:[s]}", "island", "reef", "address", address, "roles", "redis");
     assert_int_equal(role_services(spec, v, &p, &l, NULL), 0);
     vec_push(&l, s);
     strlist_add(&vec_last(&l)->after, "redis");
     set_services(t, &l);
-    until_state(t, "worker.1", SERVICE_STARTING);
+    host_paths_clear(&p);
+    until_trace(t, "up\n");
     assert_true(status_of(t, "worker.1").pid > 0);
 
-    char name[256] = "";
     assert_int_equal(gethostname(name, sizeof name - 1), 0);
-    _cleanup_free_ char *id =
-        xasprintf("%s:%d:abcdef012345", name, (int)status_of(t, "worker.1").pid);
-    _cleanup_(redis_drop) Redis *redis = NULL;
+    *ret_id = xasprintf("%s:%d:abcdef012345", name, (int)status_of(t, "worker.1").pid);
     assert_int_equal(redis_open(&(RedisTarget){.host = address,
                                                .port = 6379,
                                                .password = vault_secret(v, "redis_password")},
                                 &redis, NULL),
                      0);
+    return redis;
+}
+
+static void registers(Redis *redis, const char *id)
+{
     command(redis, (const char *const[]){"SADD", "processes", id, NULL});
     command(redis,
             (const char *const[]){"HSET", id, "busy", "0", "quiet", "false", "beat", "1", NULL});
+}
+
+static void is_waited_for(Turns *t)
+{
+    for (int i = 0; i < 50; i++) {
+        t->now += TURN_MS;
+        assert_false(supervisor_stop(t->d, t->now));
+        (void)poll(NULL, 0, TURN_REAL_MS);
+    }
+}
+
+static void a_worker_is_drained_before_it_is_ended(void **state)
+{
+    Turns *t = *state;
+    _cleanup_(vault_drop) Vault *v = vault_of_stores();
+    _cleanup_free_ char *id = NULL;
+    _cleanup_(redis_drop) Redis *redis = begin_worker(t, v, &id);
+
+    if (!redis)
+        skip();
+    registers(redis, id);
     until_state(t, "worker.1", SERVICE_HEALTHY);
     /* Quiet, and nobody drains it: it does nothing, and that is not well. */
     command(redis, (const char *const[]){"HSET", id, "quiet", "true", NULL});
@@ -244,19 +269,35 @@ static void a_worker_is_drained_before_it_is_ended(void **state)
 
     /* 0 busy but not quiet yet, then quiet with a job at work: it is waited for. */
     (void)supervisor_stop(t->d, t->now);
-    until_trace(t, "TSTP\n");
-    for (int i = 0; i < 100; i++) {
-        t->now += TURN_MS;
-        assert_false(supervisor_stop(t->d, t->now));
-        (void)poll(NULL, 0, TURN_REAL_MS);
-        if (i == 50)
-            command(redis, (const char *const[]){"HSET", id, "busy", "1", "quiet", "true", NULL});
-    }
-    until_trace(t, "TSTP\n");
+    until_trace(t, "up\nTSTP\n");
+    is_waited_for(t);
+    command(redis, (const char *const[]){"HSET", id, "busy", "1", "quiet", "true", NULL});
+    is_waited_for(t);
+    until_trace(t, "up\nTSTP\n");
     command(redis, (const char *const[]){"HSET", id, "busy", "0", NULL});
     stop_all(t);
-    until_trace(t, "TSTP\nTERM\n");
-    host_paths_clear(&p);
+    until_trace(t, "up\nTSTP\nTERM\n");
+}
+
+/* Stopped before it was ready: it may not have had a handler yet, so it is told again, once. */
+static void a_young_worker_is_told_again(void **state)
+{
+    Turns *t = *state;
+    _cleanup_(vault_drop) Vault *v = vault_of_stores();
+    _cleanup_free_ char *id = NULL;
+    _cleanup_(redis_drop) Redis *redis = begin_worker(t, v, &id);
+
+    if (!redis)
+        skip();
+    (void)supervisor_stop(t->d, t->now);
+    until_trace(t, "up\nTSTP\n");
+    is_waited_for(t);
+    registers(redis, id);
+    is_waited_for(t);
+    until_trace(t, "up\nTSTP\nTSTP\n");
+    command(redis, (const char *const[]){"HSET", id, "quiet", "true", NULL});
+    stop_all(t);
+    until_trace(t, "up\nTSTP\nTSTP\nTERM\n");
 }
 
 static void say_hello(HttpdCall *c)
@@ -386,9 +427,13 @@ int main(void)
     snprintf(address, sizeof address, "127.%d.%d.10", 64 + getpid() % 64, getpid() / 64 % 256);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, turns_setup, turns_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(postgres_has_a_database_for_mastodon), TEST(postgres_in_a_deep_root),
-        TEST(redis_answers_only_with_its_password), TEST(a_worker_is_drained_before_it_is_ended),
-        TEST(the_edge_passes_requests_on),          TEST(an_island_on_one_server),
+        TEST(postgres_has_a_database_for_mastodon),
+        TEST(postgres_in_a_deep_root),
+        TEST(redis_answers_only_with_its_password),
+        TEST(a_worker_is_drained_before_it_is_ended),
+        TEST(a_young_worker_is_told_again),
+        TEST(the_edge_passes_requests_on),
+        TEST(an_island_on_one_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

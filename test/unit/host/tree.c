@@ -207,6 +207,26 @@ static void a_bundle_names_each_tree_of_its_spec(void **state)
     assert_int_equal(json_object_size(none), 0);
 }
 
+static void which_releases_need_one(void **state)
+{
+    static const struct {
+        const char *kind, *ref;
+        bool needed;
+    } rows[] = {
+        {"tree", "", true},
+        {"image", "oci-archive:mastodon.tar", true},
+        {"image", "ghcr.io/mastodon/mastodon", false},
+        {"canary", "", false},
+    };
+    (void)state;
+    assert_false(tree_is_needed(NULL));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *release =
+            json_make_new("{s:s, s:s}", "kind", rows[i].kind, "ref", rows[i].ref);
+        assert_int_equal(tree_is_needed(release), rows[i].needed);
+    }
+}
+
 static void old_archives_go(void **state)
 {
     (void)state;
@@ -235,6 +255,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_strangers_archive_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_run_was_faster, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bundle_names_each_tree_of_its_spec, setup, teardown),
+        cmocka_unit_test_setup_teardown(which_releases_need_one, setup, teardown),
         cmocka_unit_test_setup_teardown(old_archives_go, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,13 @@
 #include "host/unit.h"
 #include "base/util.h"
+#include "host/container.h"
+#include "io/file.h"
 
 #include <setjmp.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -62,6 +67,100 @@ static void a_service_becomes_a_unit(void **state)
     service_clear(&s);
 }
 
+/* podman gets what it needs to confine it, and no more; the environment only by a file. */
+static void an_image_becomes_podmans_unit(void **state)
+{
+    Service s = service_of("worker.1");
+    _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+    (void)state;
+
+    s.image = xstrdup("localhost/canary:1");
+    service_dir(&s, 01777, xstrdup("/var/lib/x/tmp"));
+    render(&s, &b);
+    assert_true(has_line(&b, "Type=notify"));
+    assert_non_null(strstr(b.p, "\nExecStart=\"/usr/bin/puma\" \"--events-backend=none\" \"run\" "
+                                "\"--rm\" \"--detach\" \"--sdnotify=conmon\" "));
+    static const char *const words[] = {
+        " \"--name=atoll-worker.1\" \"--replace\" \"--hostname=worker.1-${INVOCATION_ID}\" ",
+        " \"--pull=never\" ",
+        " \"--user=991:991\" \"--cap-drop=all\" \"--security-opt=no-new-privileges\" ",
+        " \"--read-only\" ",
+        " \"--volume=/var/lib/x/tmp:/tmp:nosuid,nodev\" \"--env-file=/run/atoll/web.env\" ",
+        " \"localhost/canary:1\" \"puma\" \"-C\" \"a \\\"b\\\" 100%% $$HOME \\\\\"\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        assert_non_null(strstr(b.p, words[i]));
+    static const char *const not_there[] = {"geheim",
+                                            "\nUser=",
+                                            "\nWorkingDirectory=",
+                                            "\nEnvironmentFile=",
+                                            "PrivateDevices",
+                                            "RestrictNamespaces=yes",
+                                            "CapabilityBoundingSet=\n"};
+    for (size_t i = 0; i < ARRAY_LEN(not_there); i++)
+        assert_null(strstr(b.p, not_there[i]));
+    assert_true(has_line(&b, "NoNewPrivileges=yes"));
+    assert_true(has_line(&b, "ReadWritePaths=/run /var/lib/containers"));
+    assert_non_null(strstr(b.p,
+                           "\nExecStopPost=-:\"/usr/bin/puma\" \"--events-backend=none\" \"rm\" "
+                           "\"--force\" "));
+
+    /* What ends by itself is waited for by podman. */
+    s.once = true;
+    render(&s, &b);
+    assert_true(has_line(&b, "Type=exec"));
+    assert_null(strstr(b.p, "--detach"));
+    service_clear(&s);
+}
+
+/* As podman reads a file of them: nothing is quoted. */
+static void a_containers_environment_is_plain(void **state)
+{
+    Service s = service_of("web");
+    _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
+    (void)state;
+
+    strlist_add(&s.env, "B=a=b%c");
+    container_env(&s, &b);
+    assert_string_equal(b.p, "DB_PASS=geheim\nB=a=b%c\n");
+    service_clear(&s);
+}
+
+/* A further command in the release: beside what runs, so with no name of its own. */
+static void a_command_in_an_image(void **state)
+{
+    Service s = service_of("exec-web");
+    char folder[] = "/tmp/test-unit-XXXXXX";
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    _cleanup_free_ char *file = xasprintf("%s/own/exec-web.env", folder);
+    _cleanup_free_ char *option = xasprintf("--env-file=%s", file);
+    _cleanup_free_ char *own = xasprintf("%s/own", folder);
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    struct stat st;
+
+    s.image = xstrdup("localhost/canary:1");
+    assert_int_equal(container_command(&s, file, "ATOLL_ASK=12", NULL), 0);
+    assert_string_equal(s.argv.items[0], "podman");
+    assert_true(strlist_has(&s.argv, "--interactive"));
+    assert_true(strlist_has(&s.argv, "--env=ATOLL_ASK"));
+    assert_true(strlist_has(&s.argv, option));
+    assert_string_equal(s.argv.items[s.argv.len - 4], "localhost/canary:1");
+    assert_string_equal(s.argv.items[s.argv.len - 1], "a \"b\" 100% $HOME \\");
+    assert_true(strlist_has(&s.env, "ATOLL_ASK=12"));
+    assert_false(strlist_has(&s.env, "DB_PASS=geheim"));
+    for (size_t i = 0; i < s.argv.len; i++)
+        assert_false(starts_with(s.argv.items[i], "--name=") || strstr(s.argv.items[i], "geheim"));
+    assert_int_equal(file_read(file, &text, NULL), 0);
+    assert_string_equal(text.p, "DB_PASS=geheim\n");
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(own), 0);
+    assert_int_equal(rmdir(folder), 0);
+    service_clear(&s);
+}
+
 static void stop_rules(void **state)
 {
     static const struct {
@@ -107,6 +206,10 @@ static void the_hash_is_of_what_runs(void **state)
     buf_str(service_file(&b, 0600, xstrdup("/var/lib/x/config")), "1");
     service_hash(&b, of_b);
     assert_string_not_equal(of_a, of_b);
+    a.image = xstrdup("localhost/canary:2");
+    service_hash(&a, of_b);
+    assert_string_not_equal(of_a, of_b);
+    free(TAKE(a.image));
     strlist_add(&a.env, "MORE=1");
     service_hash(&a, of_b);
     assert_string_not_equal(of_a, of_b);
@@ -132,6 +235,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_becomes_a_unit),
+        cmocka_unit_test(an_image_becomes_podmans_unit),
+        cmocka_unit_test(a_containers_environment_is_plain),
+        cmocka_unit_test(a_command_in_an_image),
         cmocka_unit_test(stop_rules),
         cmocka_unit_test(the_hash_is_of_what_runs),
         cmocka_unit_test(the_environment_is_quoted),
