@@ -145,6 +145,22 @@ bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord 
     return best.number > 0;
 }
 
+int64_t release_unknown(const json_t *mail)
+{
+    int64_t known = release_newest(mail), newest = 0;
+    const json_t *object;
+    size_t i;
+
+    json_array_foreach (mail, i, object) {
+        const char *name = json_str_or(object, "name", "");
+        int64_t number;
+
+        if (starts_with(name, FOLDER) && mail_number(str_of(name + strlen(FOLDER)), &number))
+            newest = MAX(newest, number);
+    }
+    return newest > known ? newest : 0;
+}
+
 int64_t release_newest(const json_t *mail)
 {
     _cleanup_(release_clear) ReleaseRecord r = {0};

@@ -58,6 +58,9 @@ const char *release_phase_word(ReleasePhase p);
 /* The newest in a listing of the mail container. False if there is none: *ret is then the file's
  * release, done, installed. */
 bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord *ret);
+/* The newest record in words that this version does not know, if that is newer than all that it
+ * does: a later atoll wrote it, and what it says must not be undone. 0: there is none. */
+int64_t release_unknown(const json_t *mail);
 /* The number of the newest; 0: there is none. */
 int64_t release_newest(const json_t *mail);
 /* The release that ran before r->now, by the records in a listing; NULL if none tells of another.

@@ -46,6 +46,7 @@ static void a_record_comes_back(void **state)
         release_type(&back, &again);
         assert_string_equal(again.p, type.p);
         assert_int_equal(release_newest(mail), 7);
+        assert_int_equal(release_unknown(mail), 0);
     }
 }
 
@@ -77,6 +78,7 @@ static void what_is_not_understood_does_not_count(void **state)
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         _cleanup_json_ json_t *mail = json_make_new("[o]", object_of("release/00000001", types[i]));
         assert_int_equal(release_newest(mail), 0);
+        assert_int_equal(release_unknown(mail), 1);
     }
 }
 
