@@ -8,6 +8,7 @@
 : "${LAB:=${TMPDIR:-/var/tmp}/atoll-openstack}"
 : "${LAB_PORT:=15000}"
 : "${LAB_NET:=100.$((64 + LAB_PORT / 100 % 64))}"
+LAB_TABLE=atoll_lab_$LAB_PORT # of nftables
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 host=127.0.0.1
 region=lab-1

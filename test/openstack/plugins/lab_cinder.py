@@ -1,4 +1,5 @@
-"""Cinder's driver of the lab: a volume is a sparse file, and nothing is exported."""
+"""Cinder's driver of the lab: a volume is a sparse file, and nothing is exported. Nova's host of
+containers gets it as a loop device."""
 import os
 import subprocess
 
@@ -8,6 +9,7 @@ from cinder import interface
 from cinder.image import image_utils
 from cinder.volume import configuration, driver
 
+CONTAINERS = "lxc1"  # test/openstack/containers
 OPTIONS = [cfg.StrOpt("lab_folder")]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
@@ -80,11 +82,22 @@ class FileDriver(driver.VolumeDriver):
     def remove_export(self, context, volume):
         pass
 
+    def loop_devices(self, volume):
+        rows = subprocess.run(["losetup", "--noheadings", "--output", "NAME", "--associated",
+                               self.local_path(volume)], check=True, capture_output=True, text=True)
+        return rows.stdout.split()
+
     def initialize_connection(self, volume, connector):
-        return {"driver_volume_type": "local", "data": {"device_path": self.local_path(volume)}}
+        path = self.local_path(volume)
+        if connector.get("host") == CONTAINERS:
+            path = (self.loop_devices(volume) or subprocess.run(
+                ["losetup", "--find", "--show", path], check=True, capture_output=True,
+                text=True).stdout.split())[0]
+        return {"driver_volume_type": "local", "data": {"device_path": path}}
 
     def terminate_connection(self, volume, connector, **more):
-        pass
+        for device in self.loop_devices(volume):
+            subprocess.run(["losetup", "--detach", device], check=True)
 
     def _update_volume_stats(self):
         self._stats = {"volume_backend_name": "file", "vendor_name": "lab", "driver_version": "1",
