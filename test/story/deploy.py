@@ -234,7 +234,7 @@ def test_a_dry_run_and_a_file_that_differs(t):
     check("from canary 1 to canary 2" in result.out and "jobs.1, then jobs.0" in result.out, result)
     equal(releases(t), before, "a dry run writes nothing")
     bad = t.atoll("deploy", "-y", "2", "--from", "canary.tar.gz", code=64)
-    check("the release is of the kind canary" in bad.err, bad)
+    check("its kind is canary" in bad.err, bad)
     bad = t.atoll("deploy", "-y", "v4 7", code=64)
     check("is no version" in bad.err, bad)
     # Somebody wants something else at the same time: that is a plan's business.
