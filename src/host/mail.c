@@ -41,6 +41,11 @@ bool mail_number(Str s, int64_t *ret)
     return parse_int(text, 1, NUMBER_MAX, ret);
 }
 
+static Str unquoted(Str s)
+{
+    return s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"' ? (Str){s.p + 1, s.n - 2} : s;
+}
+
 Str mail_param(const char *content_type, const char *kind, const char *name)
 {
     Str rest = str_of(content_type ? content_type : ""), part;
@@ -51,7 +56,7 @@ Str mail_param(const char *content_type, const char *kind, const char *name)
     while (str_next(&rest, ';', &part)) {
         part = str_trim(part);
         if (part.n > n && part.p[n] == '=' && strncmp(part.p, name, n) == 0)
-            return (Str){part.p + n + 1, part.n - n - 1};
+            return unquoted((Str){part.p + n + 1, part.n - n - 1});
     }
     return (Str){0};
 }

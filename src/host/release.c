@@ -45,7 +45,8 @@ static json_t *parse_release_new(Str s)
 
 static void release_text(const json_t *r, Buf *b)
 {
-    buf_printf(b, "%s,%s,%s", json_str_or(r, "kind", ""), json_str_or(r, "version", ""),
+    /* In quotes: in a listing Swift cuts a bare value at the first ',' '/' ':' or '@'. */
+    buf_printf(b, "\"%s,%s,%s\"", json_str_or(r, "kind", ""), json_str_or(r, "version", ""),
                json_str_or(r, "ref", ""));
 }
 

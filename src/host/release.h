@@ -9,8 +9,8 @@
  *   told=web.0+web.1; gate=180; maintenance=1; owner=1; atoll=<sha256>; atoll-to=<sha256>;
  * atoll-told=web.0
  *
- * where <release> is "kind,version,ref" (want.h). No record: the island file's release, until the
- * first apply writes one.
+ * where <release> is "kind,version,ref" in quotes (want.h). No record: the island file's release,
+ * until the first apply writes one.
  *
  * A change goes fetch, pre, roll, (held,) post, done. Until post it can go back.
  */

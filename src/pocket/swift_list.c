@@ -53,12 +53,54 @@ static bool fold(Listing *l, const char *name)
     return true;
 }
 
+/* A token of RFC 9110, or (where `quotes`) a quoted string; 0: neither. */
+static size_t word_length(const char *s, bool quotes)
+{
+    if (!quotes || *s != '"') {
+        size_t n = 0;
+        while ((unsigned char)s[n] > ' ' && s[n] != 0x7f && !strchr("()<>@,;:\"/[]?={}\\", s[n]))
+            n++;
+        return n;
+    }
+    for (size_t n = 1; s[n]; n++) {
+        if (s[n] == '"')
+            return n + 1;
+        n += s[n] == '\\' && s[n + 1];
+    }
+    return 0;
+}
+
+/* A listing has the parameters of a type as Swift's container server reads them: what follows a
+ * token and is none is lost, such as all behind the ',' of "now=canary,1". */
+static void listed_type(const char *type, Buf *b)
+{
+    size_t n = strcspn(type, ";");
+
+    buf_add(b, type, n);
+    for (const char *p = type + n; (p = strchr(p, ';'));) {
+        p += 1 + strspn(p + 1, " ");
+        size_t name = word_length(p, false);
+        const char *value = p + name + strspn(p + name, " ");
+        if (!name)
+            continue;
+        if (*value == '=')
+            value += 1 + strspn(value + 1, " ");
+        else
+            value = "";
+        buf_printf(b, ";%.*s=%.*s", (int)name, p, (int)word_length(value, true), value);
+        p += name;
+    }
+}
+
 static json_t *object_row_new(Listing *l, const SwiftObject *o)
 {
     _cleanup_free_ char *when = swift_time_text(o->stamp);
-    json_t *row = json_make_new("{s:s,s:s,s:I,s:s,s:s}", "name", o->name, "hash",
-                                o->etag ? o->etag : "", "bytes", (json_int_t)o->bytes,
-                                "content_type", o->type ? o->type : "", "last_modified", when);
+    _cleanup_(buf_clear) Buf type = BUF_INIT(BUF_MAX_LINE);
+
+    listed_type(o->type ? o->type : "", &type);
+    json_t *row =
+        json_make_new("{s:s,s:s,s:I,s:s,s:s}", "name", o->name, "hash", o->etag ? o->etag : "",
+                      "bytes", (json_int_t)o->bytes, "content_type", type.p, "last_modified", when);
     if (swift_is_slo(o)) {
         /* The hash of a manifest is that of its segments, in quotes, beside its own. */
         const char *etag = json_str(o->meta, "X-Pocket-Slo-Etag");

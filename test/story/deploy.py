@@ -36,7 +36,7 @@ def releases(t):
     """What the record in the cloud says, oldest first."""
     cloud = Api(t.pocket, "pocket")
     names = cloud.call("object-store", "GET", "/reef-mail?format=json&prefix=release/")[2]
-    return [dict(p.strip().split("=", 1) for p in o["content_type"].split(";")[1:])
+    return [dict(p.strip().replace('"', "").split("=", 1) for p in o["content_type"].split(";")[1:])
             for o in sorted(names, key=lambda o: o["name"])]
 
 
