@@ -85,7 +85,7 @@ static int check_way(const CmdDeploy *d, const json_t *to, Err *err)
                                         [FINDING_WARNING] = "beware",
                                         [FINDING_STEP] = "to be done"};
     _cleanup_(findings_clear) Findings l = {0};
-    Version a, b;
+    Version a = {0}, b = {0};
     char today[TIME_TEXT_MAX];
 
     int r = version_parse(json_str_or(d->record.now, "version", ""), &a, err);

@@ -52,9 +52,9 @@ void container_argv(const Service *s, ContainerUse use, const char *env_file, St
         strlist_addf(ret, "--hostname=%s-" CONTAINER_START_ID, s->name);
     }
     add_all(ret, (const char *const[]){"--pull=never", "--network=host", "--cgroups=disabled",
-                                       "--ulimit=host", "--user=" CONTAINER_USER, "--cap-drop=all",
-                                       "--security-opt=no-new-privileges", "--read-only",
-                                       "--tmpfs=" APP_TMP ":mode=1777", NULL});
+                                       "--ulimit=host", ("--user=" CONTAINER_USER),
+                                       "--cap-drop=all", "--security-opt=no-new-privileges",
+                                       "--read-only", ("--tmpfs=" APP_TMP ":mode=1777"), NULL});
     for (size_t i = 0; i < s->dirs.len; i++)
         if (ends_with(s->dirs.items[i].path, "/tmp"))
             strlist_addf(ret, "--volume=%s:/tmp:nosuid,nodev", s->dirs.items[i].path);

@@ -240,7 +240,7 @@ int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err)
     };
     _cleanup_free_ char *program = NULL;
     int r = child_program(spec, &program, err);
-    if (r < 0)
+    if (!program)
         return r;
     l.program = program;
     if (spec->user) {
