@@ -115,8 +115,9 @@ static int run(int argc, char **argv, Err *err)
     const Opt *const tables[] = {c.verb->options ? c.verb->options : none, common_options, NULL};
     void *const into[] = {c.options, &c.common, NULL};
     char **operands = NULL;
-    int r = (c.verb->verbatim ? opt_parse_leading : opt_parse)(argc - words, argv + words, tables,
-                                                               into, &operands, err);
+    int r = c.verb->verbatim
+                ? opt_parse_leading(argc - words, argv + words, tables, into, &operands, err)
+                : opt_parse(argc - words, argv + words, tables, into, &operands, err);
     if (r < 0)
         err_hint(err, "`atoll %s --help` tells the options", c.verb->name);
     if (r == 0)
