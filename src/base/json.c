@@ -53,6 +53,18 @@ bool json_bool(const json_t *j, const char *path, bool def)
     return json_is_boolean(at) ? json_is_true(at) : def;
 }
 
+bool json_list_has(const json_t *list, const char *text)
+{
+    size_t i;
+    const json_t *v;
+
+    json_array_foreach (list, i, v) {
+        if (streq(json_string_value(v), text))
+            return true;
+    }
+    return false;
+}
+
 char *json_text_new(const json_t *j)
 {
     char *text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);

@@ -23,6 +23,8 @@ const char *json_str(const json_t *j, const char *path); /* NULL if not a string
 const char *json_str_or(const json_t *j, const char *path, const char *def);
 int64_t json_int(const json_t *j, const char *path, int64_t def);
 bool json_bool(const json_t *j, const char *path, bool def);
+/* Is it an array that has this text? */
+bool json_list_has(const json_t *list, const char *text);
 /* One line, keys sorted: equal values give equal text. To be freed. */
 char *json_text_new(const json_t *j);
 /* json_pack that cannot fail: aborts on a wrong format, which is our bug. */

@@ -215,6 +215,14 @@ int ask_session_open(Cmd *c, const char *where, bool services, bool first, AskSe
     return r < 0 ? r : cmd_need_vault(c, false, &ret->vault, err);
 }
 
+void ask_session_role(AskSession *s, const char *role)
+{
+    for (size_t i = 0; i < s->targets.len; i++) {
+        free(s->targets.items[i].what);
+        s->targets.items[i].what = xstrdup(role);
+    }
+}
+
 void ask_session_close(AskSession *s)
 {
     for (size_t i = 0; i < s->targets.len; i++)

@@ -25,6 +25,8 @@ typedef struct AskSession {
  * else the first. */
 int ask_session_open(Cmd *c, const char *where, bool services, bool first, AskSession *ret,
                      Err *err) _must_check_;
+/* What is asked is of this role, also where a server has several. */
+void ask_session_role(AskSession *s, const char *role);
 void ask_session_close(AskSession *s);
 DEFINE_CLEAR(AskSession, ask_session_close)
 

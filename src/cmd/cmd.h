@@ -44,6 +44,12 @@ typedef struct Verb {
     int (*run)(Cmd *c, char **operands,
                Err *err); /* 0, a negative ErrKind, or a positive exit code */
 } Verb;
+/* The row of verbs that ask before they begin; their options have a bool yes. */
+#define OPT_YES(T)                                                                                 \
+    {                                                                                              \
+        .name = "yes", .letter = 'y', .type = OPT_FLAG, .sentence = "Do not ask.",                 \
+        .offset = offsetof(T, yes)                                                                 \
+    }
 /* The row of verbs that hold the lease; their options have an int64_t lease_wait_ms. */
 #define OPT_LEASE_WAIT(T)                                                                          \
     {                                                                                              \

@@ -41,13 +41,10 @@ static int ask_servers(Cmd *c, const char *where, const char *role, const char *
     if (r < 0)
         return r;
     ret->s = s;
-    for (size_t i = 0; i < s->targets.len; i++) {
+    if (role)
+        ask_session_role(s, role);
+    for (size_t i = 0; i < s->targets.len; i++)
         vec_push(&ret->of, BUF_INIT(OUTPUT_MAX));
-        if (role) {
-            free(s->targets.items[i].what);
-            s->targets.items[i].what = xstrdup(role);
-        }
-    }
     for (size_t i = 0; argv[i]; i++)
         strlist_add(&a.argv, argv[i]);
     return ask_session_run(s, &a, &(AskOutput){.part = collect, .user = ret}, &status, err);

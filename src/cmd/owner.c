@@ -62,10 +62,7 @@ int cmd_owner_make(Cmd *c, Err *err)
     int r = ask_session_open(c, "web", false, true, &s, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < s.targets.len; i++) {
-        free(s.targets.items[i].what);
-        s.targets.items[i].what = xstrdup("web");
-    }
+    ask_session_role(&s, "web");
     r = make(&s, &out, err);
     if (r < 0)
         return r;

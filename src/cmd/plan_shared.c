@@ -56,11 +56,12 @@ int cmd_plan_quiet(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
     if (r < 0)
         return r;
-    if (!ask->destroy && release_unknown(ret->world.mail)) {
+    int64_t unknown = ask->destroy ? 0 : release_unknown(ret->world.mail);
+    if (unknown) {
         (void)err_set(err, ERR_CONFLICT,
                       "a later version of atoll has written down the release (record %lld), in "
                       "words that atoll %s does not know",
-                      (long long)release_unknown(ret->world.mail), ATOLL_VERSION);
+                      (long long)unknown, ATOLL_VERSION);
         return err_hint(err, "use that version, or a later one");
     }
     now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);

@@ -42,16 +42,11 @@ int cmd_tree_put(Cmd *c, const json_t *release, const char *from, Err *err)
 {
     const char *version = json_str_or(release, "version", "");
     _cleanup_free_ char *named = cmd_tree_file_new(c), *sha256 = NULL;
-    int r = 0;
+    const Vault *vault;
 
     if (!tree_is_needed(release))
         return 0;
-    if (!c->has_keys) {
-        r = cmd_keys(c, &c->keys, err);
-        c->has_keys = r == 0;
-    }
-    if (r == 0 && !c->vault)
-        r = cmd_vault(c, &c->keys, false, &c->vault, err);
+    int r = cmd_need_vault(c, false, &vault, err);
     if (r < 0)
         return r;
     if (!c->trees)
@@ -61,7 +56,7 @@ int cmd_tree_put(Cmd *c, const json_t *release, const char *from, Err *err)
                                  .file = from ? from : named,
                                  .file_version = from ? version : c->island.release.version,
                                  .known = c->trees},
-                    c->vault, version, &sha256, err);
+                    vault, version, &sha256, err);
 }
 
 void cmd_tree_prune(const Cmd *c, const World *w, const ReleaseRecord *r)

@@ -9,11 +9,7 @@ typedef struct Options {
 } Options;
 
 static const Opt options[] = {
-    {.name = "yes",
-     .letter = 'y',
-     .type = OPT_FLAG,
-     .sentence = "Do not ask.",
-     .offset = offsetof(Options, yes)},
+    OPT_YES(Options),
     {.name = "package",
      .type = OPT_STRING,
      .argument = "FILE",

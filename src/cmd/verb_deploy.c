@@ -11,11 +11,7 @@ typedef struct Options {
 } Options;
 
 static const Opt options[] = {
-    {.name = "yes",
-     .letter = 'y',
-     .type = OPT_FLAG,
-     .sentence = "Do not ask.",
-     .offset = offsetof(Options, yes)},
+    OPT_YES(Options),
     {.name = "dry-run",
      .type = OPT_FLAG,
      .sentence = "Say what would be done, and do nothing.",

@@ -77,10 +77,8 @@ static int ask(Cmd *c, const char *where, const char *role, const char *program,
         r = ask_session_open(c, where, false, !o->all, &s, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; role && i < s.targets.len; i++) {
-        free(s.targets.items[i].what);
-        s.targets.items[i].what = xstrdup(role);
-    }
+    if (role)
+        ask_session_role(&s, role);
     AskLines *lines = o->all || c->common.json ? ask_lines_new(c, false) : NULL;
     AskOutput output = lines ? ask_lines_output(lines) : (AskOutput){.part = pass_on};
     output.input_fd = STDIN_FILENO;

@@ -67,8 +67,7 @@ static int write_down(CmdDeploy *d, bool on, Err *err)
     int r = check_hosts(d, err);
     if (r < 0)
         return r;
-    release_copy(&next, &d->record);
-    next.number++;
+    release_next(&d->record, &next);
     next.maintenance = on;
     return cmd_deploy_step(d, &next, err);
 }

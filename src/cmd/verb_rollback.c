@@ -7,11 +7,7 @@ typedef struct Options {
 } Options;
 
 static const Opt options[] = {
-    {.name = "yes",
-     .letter = 'y',
-     .type = OPT_FLAG,
-     .sentence = "Do not ask.",
-     .offset = offsetof(Options, yes)},
+    OPT_YES(Options),
     OPT_LEASE_WAIT(Options),
     OPT_END,
 };

@@ -9,11 +9,7 @@ typedef struct Options {
 } Options;
 
 static const Opt options[] = {
-    {.name = "yes",
-     .letter = 'y',
-     .type = OPT_FLAG,
-     .sentence = "Do not ask.",
-     .offset = offsetof(Options, yes)},
+    OPT_YES(Options),
     {.name = "package",
      .type = OPT_STRING,
      .argument = "FILE",
@@ -34,8 +30,7 @@ static int tell(CmdDeploy *d, const char *key, const char *sha, Err *err)
 {
     ReleaseRecord next = {0};
 
-    release_copy(&next, &d->record);
-    next.number++;
+    release_next(&d->record, &next);
     if (!next.atoll_to || !streq(next.atoll_to, sha))
         strlist_clear(&next.atoll_told); /* of another that was not finished */
     set_text(&next.atoll_to, key ? sha : NULL);
@@ -54,8 +49,7 @@ static void take_back(CmdDeploy *d, const char *key)
     _cleanup_(err_clear) Err err = {0};
     ReleaseRecord next = {0};
 
-    release_copy(&next, &d->record);
-    next.number++;
+    release_next(&d->record, &next);
     strlist_clear(&next.atoll_told);
     for (size_t i = 0; i < d->record.atoll_told.len; i++)
         if (!streq(d->record.atoll_told.items[i], key))

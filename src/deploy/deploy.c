@@ -1,17 +1,5 @@
 #include "deploy/deploy.h"
 
-static bool has(const json_t *list, const char *word)
-{
-    const json_t *v;
-    size_t i;
-
-    json_array_foreach (list, i, v) {
-        if (streq(json_string_value(v), word))
-            return true;
-    }
-    return false;
-}
-
 static void wave_of_one(DeployWaves *ret, const char *key)
 {
     vec_push(ret, (StrList){0});
@@ -31,9 +19,9 @@ void deploy_waves(const ResourceVec *want, DeployWaves *ret)
             continue;
         if (json_bool(r->attrs, "scheduler", false))
             last = r->key;
-        else if (has(roles, "stream") || has(roles, "web"))
+        else if (json_list_has(roles, "stream") || json_list_has(roles, "web"))
             wave_of_one(ret, r->key);
-        else if (has(roles, "worker"))
+        else if (json_list_has(roles, "worker"))
             strlist_add(&jobs, r->key);
     }
     if (jobs.len)
@@ -49,23 +37,19 @@ void deploy_waves_clear(DeployWaves *w)
     vec_clear(w);
 }
 
-void deploy_begin(const ReleaseRecord *r, const json_t *to, int gate_s, ReleaseRecord *ret)
-{
-    release_copy(ret, r);
-    json_decref(ret->to);
-    ret->to = json_deep_copy(to);
-    ret->phase = RELEASE_FETCH;
-    ret->gate_s = gate_s;
-    ret->attempt = 1;
-    ret->number++;
-}
-
 static void step(const ReleaseRecord *r, ReleasePhase phase, ReleaseRecord *ret)
 {
-    release_copy(ret, r);
+    release_next(r, ret);
     ret->phase = phase;
     ret->attempt = 1;
-    ret->number++;
+}
+
+void deploy_begin(const ReleaseRecord *r, const json_t *to, int gate_s, ReleaseRecord *ret)
+{
+    step(r, RELEASE_FETCH, ret);
+    json_decref(ret->to);
+    ret->to = json_deep_copy(to);
+    ret->gate_s = gate_s;
 }
 
 /* `release` runs everywhere, and nothing is under way. */

@@ -108,42 +108,47 @@ static bool read_one(const char *type, ReleaseRecord *ret)
     return true;
 }
 
-/* False for other objects, and records that read_one does not take. */
-static bool read_object(const json_t *object, ReleaseRecord *ret)
+/* 0 for an object that is no record. */
+static int64_t object_number(const json_t *object)
 {
     const char *name = json_str_or(object, "name", "");
     int64_t number;
 
-    if (!starts_with(name, FOLDER) || !mail_number(str_of(name + strlen(FOLDER)), &number) ||
-        !read_one(json_str(object, "content_type"), ret))
-        return false;
-    ret->number = number;
-    return true;
+    return starts_with(name, FOLDER) && mail_number(str_of(name + strlen(FOLDER)), &number) ? number
+                                                                                            : 0;
+}
+
+/* The newest below `limit` that read_one takes, with that number; false if there is none. */
+static bool read_below(const json_t *mail, int64_t limit, ReleaseRecord *ret)
+{
+    ReleaseRecord best = {0};
+
+    /* A listing is sorted, so from its end on hardly more than one is read. */
+    for (size_t i = json_array_size(mail); i-- > 0;) {
+        const json_t *object = json_array_get(mail, i);
+        int64_t number = object_number(object);
+        ReleaseRecord r;
+
+        if (number <= best.number || number >= limit ||
+            !read_one(json_str(object, "content_type"), &r))
+            continue;
+        release_clear(&best);
+        best = r;
+        best.number = number;
+    }
+    *ret = best;
+    return best.number > 0;
 }
 
 bool release_read(const json_t *mail, const json_t *file_release, ReleaseRecord *ret)
 {
-    ReleaseRecord best = {0};
-    const json_t *object;
-    size_t i;
-
-    json_array_foreach (mail, i, object) {
-        _cleanup_(release_clear) ReleaseRecord r = {0};
-
-        if (!read_object(object, &r) || r.number <= best.number)
-            continue;
-        release_clear(&best);
-        best = r;
-        r = (ReleaseRecord){0};
-    }
-    if (!best.number) {
-        best.now = json_deep_copy(file_release);
-        best.to = json_deep_copy(file_release);
-        best.attempt = 1;
-        best.gate_s = GATE_S;
-    }
-    *ret = best;
-    return best.number > 0;
+    if (read_below(mail, INT64_MAX, ret))
+        return true;
+    ret->now = json_deep_copy(file_release);
+    ret->to = json_deep_copy(file_release);
+    ret->attempt = 1;
+    ret->gate_s = GATE_S;
+    return false;
 }
 
 int64_t release_unknown(const json_t *mail)
@@ -153,11 +158,7 @@ int64_t release_unknown(const json_t *mail)
     size_t i;
 
     json_array_foreach (mail, i, object) {
-        const char *name = json_str_or(object, "name", "");
-        int64_t number;
-
-        if (starts_with(name, FOLDER) && mail_number(str_of(name + strlen(FOLDER)), &number))
-            newest = MAX(newest, number);
+        newest = MAX(newest, object_number(object));
     }
     return newest > known ? newest : 0;
 }
@@ -172,22 +173,14 @@ int64_t release_newest(const json_t *mail)
 
 json_t *release_before_new(const json_t *mail, const ReleaseRecord *r)
 {
-    json_t *before = NULL;
-    int64_t best = 0;
-    const json_t *object;
-    size_t i;
+    _cleanup_(release_clear) ReleaseRecord old = {.number = r->number};
 
-    json_array_foreach (mail, i, object) {
-        _cleanup_(release_clear) ReleaseRecord old = {0};
-
-        if (!read_object(object, &old) || old.number >= r->number || old.number <= best ||
-            release_same(old.now, r->now))
-            continue;
-        json_decref(before);
-        before = json_incref(old.now);
-        best = old.number;
+    for (int64_t limit = r->number; limit > 0; limit = old.number) {
+        release_clear(&old);
+        if (read_below(mail, limit, &old) && !release_same(old.now, r->now))
+            return json_incref(old.now);
     }
-    return before;
+    return NULL;
 }
 
 void release_copy(ReleaseRecord *to, const ReleaseRecord *from)
@@ -204,6 +197,12 @@ void release_copy(ReleaseRecord *to, const ReleaseRecord *from)
     for (size_t i = 0; i < from->atoll_told.len; i++)
         strlist_add(&r.atoll_told, from->atoll_told.items[i]);
     *to = r;
+}
+
+void release_next(const ReleaseRecord *r, ReleaseRecord *ret)
+{
+    release_copy(ret, r);
+    ret->number++;
 }
 
 void release_clear(ReleaseRecord *r)
@@ -258,31 +257,20 @@ static const json_t *prepare_release(const ReleaseRecord *r)
     return now ? r->now : r->to;
 }
 
-static bool has_role(const json_t *spec, const char *role)
-{
-    const json_t *v;
-    size_t i;
-
-    json_array_foreach (json_object_get(spec, "roles"), i, v) {
-        if (streq(json_string_value(v), role))
-            return true;
-    }
-    return false;
-}
-
 void release_spec(const ReleaseRecord *r, json_t *spec)
 {
     const char *key = json_str_or(spec, "server", "");
     const json_t *runs = release_of_host(r, key);
     const char *atoll = strlist_has(&r->atoll_told, key) ? r->atoll_to : r->atoll;
     bool prepares_it = json_bool(spec, "prepare", false);
-    bool mastodon = has_role(spec, "web") || has_role(spec, "worker");
+    const json_t *roles = json_object_get(spec, "roles");
+    bool mastodon = json_list_has(roles, "web") || json_list_has(roles, "worker");
 
     json_object_del(spec, "prepare");
     json_object_del(spec, "release");
     if (atoll)
         json_object_set_new(spec, "atoll", json_string(atoll));
-    if (r->maintenance && has_role(spec, "edge"))
+    if (r->maintenance && json_list_has(roles, "edge"))
         json_object_set_new(spec, "maintenance", json_true());
     if (!mastodon)
         return;

@@ -67,6 +67,8 @@ int64_t release_newest(const json_t *mail);
  * To be freed. */
 json_t *release_before_new(const json_t *mail, const ReleaseRecord *r);
 void release_copy(ReleaseRecord *to, const ReleaseRecord *from);
+/* The same as the record after it, to be changed. */
+void release_next(const ReleaseRecord *r, ReleaseRecord *ret);
 void release_clear(ReleaseRecord *r);
 DEFINE_CLEAR(ReleaseRecord, release_clear)
 /* "release/00000007"; to be freed. */

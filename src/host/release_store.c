@@ -32,7 +32,7 @@ struct ReleaseStore {
 /* Each gets D (the folder to be), V, REF, IMAGE, URL, SHA, CANARY, and KEEP (names beside D) in its
  * environment, and says in its last line what is wrong. What a kill or a power cut leaves has
  * another name than D, and goes at the next try. */
-static const char prune_script[] =
+static const char begin_script[] =
     "set -eu; umask 022\n"
     "podman() { command podman --events-backend=none \"$@\"; }\n"
     "remove() { ! podman image exists \"$1\" || podman rmi \"$1\"; }\n"
@@ -44,7 +44,17 @@ static const char prune_script[] =
     "        rm -rf \"./$f\"\n"
     "    done\n"
     "    cd /\n"
-    "fi\n";
+    "fi\n"
+    /* What the bundle has an address of, to the file that is named. */
+    "download() {\n"
+    "    [ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 1; }\n"
+    "    printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$URL\" \"$1\" |\n"
+    "        curl --silent --show-error --fail --connect-timeout 10 --speed-limit 1000 \\\n"
+    "            --speed-time 60 --config -\n"
+    "    printf '%s  %s\\n' \"$SHA\" \"$1\" | sha256sum -c --status - ||\n"
+    "        { echo 'its archive is not the one that was deployed: the SHA-256 differs'; exit 1; "
+    "}\n"
+    "}\n";
 #define BEGIN_FOLDER                                                                               \
     "mkdir -p \"${D%/*}\"\n"                                                                       \
     "trap 'rm -rf \"$D.new\" \"$D.tar.gz\"' EXIT\n"                                                \
@@ -63,13 +73,8 @@ static const char canary_script[] =
     "[ -z \"$on\" ] || cp -a \"$CANARY/releases/$on/.\" \"$D.new\"\n"
     "[ ! -d \"$CANARY/releases/$V\" ] || cp -a \"$CANARY/releases/$V/.\" \"$D.new\"\n"
     "rm -f \"$D.new/ON\"\n" END_FOLDER;
-static const char tree_script[] =
-    "[ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 1; }\n" BEGIN_FOLDER
-    "printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$URL\" \"$D.tar.gz\" |\n"
-    "    curl --silent --show-error --fail --connect-timeout 10 --speed-limit 1000 \\\n"
-    "        --speed-time 60 --config -\n"
-    "printf '%s  %s\\n' \"$SHA\" \"$D.tar.gz\" | sha256sum -c --status - ||\n"
-    "    { echo 'its archive is not the one that was deployed: the SHA-256 differs'; exit 1; }\n"
+static const char tree_script[] = BEGIN_FOLDER
+    "download \"$D.tar.gz\"\n"
     "words=$(tar --extract --gzip --no-same-owner --file \"$D.tar.gz\" --directory \"$D.new\" "
     "2>&1) "
     "||\n"
@@ -88,13 +93,7 @@ static const char image_script[] =
     "if ! podman image exists \"$IMAGE\"; then\n"
     "    case $REF in\n"
     "    oci-archive:*)\n"
-    "        [ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 1; }\n"
-    "        printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$URL\" \"$tar\" |\n"
-    "            curl --silent --show-error --fail --connect-timeout 10 --speed-limit 1000 \\\n"
-    "                --speed-time 60 --config -\n"
-    "        printf '%s  %s\\n' \"$SHA\" \"$tar\" | sha256sum -c --status - ||\n"
-    "            { echo 'its archive is not the one that was deployed: the SHA-256 differs'; "
-    "exit 1; }\n"
+    "        download \"$tar\"\n"
     "        id=$(podman pull --quiet \"oci-archive:$tar\")\n"
     /* Under one name, so that it goes with that. */
     "        podman untag \"$id\"; podman tag \"$id\" \"$IMAGE\" ;;\n"
@@ -283,7 +282,7 @@ static void add_env(const ReleaseStore *s, const json_t *spec, const json_t *url
 
 static int spawn(ReleaseStore *s, const char *script, const StrList *env, Err *err)
 {
-    _cleanup_free_ char *whole = xasprintf("%s%s", prune_script, script);
+    _cleanup_free_ char *whole = xasprintf("%s%s", begin_script, script);
     int pipe_fds[2];
 
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)

@@ -5,27 +5,17 @@
 static const Role order[] = {ROLE_WEB,   ROLE_WORKER, ROLE_STREAM, ROLE_POSTGRES,
                              ROLE_REDIS, ROLE_SEARCH, ROLE_EDGE,   ROLE_CONTROL};
 
-static bool has_role(const json_t *spec, const char *name)
-{
-    const json_t *roles = json_object_get(spec, "roles"), *v;
-    size_t i;
-
-    json_array_foreach (roles, i, v) {
-        if (streq(json_string_value(v), name))
-            return true;
-    }
-    return false;
-}
-
 static int find_role(const json_t *spec, const char *name, Role *ret, Err *err)
 {
+    const json_t *roles = json_object_get(spec, "roles");
+
     if (*name) {
-        if (role_parse(name, ret) && has_role(spec, name))
+        if (role_parse(name, ret) && json_list_has(roles, name))
             return 0;
         return err_set(err, ERR_NOT_FOUND, "this server does not have the role %s", name);
     }
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-        if (has_role(spec, role_rows[order[i]].name)) {
+        if (json_list_has(roles, role_rows[order[i]].name)) {
             *ret = order[i];
             return 0;
         }

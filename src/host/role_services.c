@@ -113,9 +113,8 @@ void role_plain_env(Service *s)
 void role_after(const Services *so_far, Service *s, const char *const *names)
 {
     for (size_t i = 0; names[i]; i++)
-        for (size_t k = 0; k < so_far->len; k++)
-            if (streq(so_far->items[k].name, names[i]))
-                strlist_add(&s->after, names[i]);
+        if (services_have(so_far, names[i]))
+            strlist_add(&s->after, names[i]);
 }
 
 int role_secret(const RoleContext *c, const char *name, const Secret **ret, Err *err)

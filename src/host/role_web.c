@@ -101,14 +101,6 @@ static const json_t *own_release(const RoleContext *c)
     return json_object_get(c->spec, "release");
 }
 
-static bool has_service(const Services *s, const char *name)
-{
-    for (size_t i = 0; i < s->len; i++)
-        if (streq(s->items[i].name, name))
-            return true;
-    return false;
-}
-
 /* What "prepare" in a spec means (host/release.h). Migrations that a deploy asks for are tried
  * once: whether they are tried again is for a person to say. */
 static const struct {
@@ -147,7 +139,7 @@ int role_prepare(const RoleContext *c, Services *ret, Err *err)
 {
     const json_t *prepare = json_object_get(c->spec, "prepare");
 
-    if (!json_is_object(prepare) || has_service(ret, "prepare"))
+    if (!json_is_object(prepare) || services_have(ret, "prepare"))
         return 0;
     Service s = role_service(c, ROLE_WEB, "prepare");
     int r = app_service(c, json_object_get(prepare, "release"), "prepare", &s, err);

@@ -187,6 +187,14 @@ void service_clear(Service *s)
     *s = (Service){0};
 }
 
+bool services_have(const Services *s, const char *name)
+{
+    for (size_t i = 0; i < s->len; i++)
+        if (streq(s->items[i].name, name))
+            return true;
+    return false;
+}
+
 void services_clear(Services *s)
 {
     for (size_t i = 0; i < s->len; i++)

@@ -113,5 +113,6 @@ const char *service_state_word(ServiceState s);
  * environment, user, files. */
 void service_hash(const Service *s, char ret[static 17]);
 void service_clear(Service *s);
+bool services_have(const Services *s, const char *name);
 void services_clear(Services *s);
 DEFINE_CLEAR(Services, services_clear)

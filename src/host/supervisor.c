@@ -109,14 +109,6 @@ void supervisor_tick(Supervisor *d, Msec now)
         d->driver->turn(d->d, now);
 }
 
-static bool wants(const Services *s, const char *name)
-{
-    for (size_t i = 0; i < s->len; i++)
-        if (streq(s->items[i].name, name))
-            return true;
-    return false;
-}
-
 static int check_set(const Services *s, Err *err)
 {
     for (size_t i = 0; i < s->len; i++) {
@@ -125,7 +117,7 @@ static int check_set(const Services *s, Err *err)
             if (streq(one->name, s->items[k].name))
                 return err_set(err, ERR_BUG, "two services are called %s", one->name);
         for (size_t k = 0; k < one->after.len; k++)
-            if (!wants(s, one->after.items[k]))
+            if (!services_have(s, one->after.items[k]))
                 return err_set(err, ERR_BUG, "%s comes after %s, which is not there", one->name,
                                one->after.items[k]);
     }
@@ -184,7 +176,7 @@ static void stop_strangers(Supervisor *d, const Services *wanted, Msec now)
     d->looked = true;
     d->driver->found(d->d, &names);
     for (size_t i = 0; i < names.len; i++)
-        if (!wants(wanted, names.items[i]))
+        if (!services_have(wanted, names.items[i]))
             vec_push(&d->procs, /* NOLINT(bugprone-sizeof-expression): pointers are meant */
                      proc_found_new(d->driver, d->d, names.items[i], now));
 }
@@ -197,7 +189,7 @@ int supervisor_set(Supervisor *d, Services *services, Msec now, Err *err)
         stop_strangers(d, services, now);
     for (size_t i = 0; r == 0 && i < d->procs.len; i++) {
         Proc *p = d->procs.items[i];
-        if (!wants(services, p->service.name)) {
+        if (!services_have(services, p->service.name)) {
             proc_drop(&p->next);
             p->leaving = true;
         }

@@ -307,18 +307,6 @@ bool turn_same(Turn *t, const Resource *want, const Resource *have, const char *
     return false;
 }
 
-bool list_has(const json_t *list, const char *text)
-{
-    size_t i;
-    const json_t *v;
-
-    json_array_foreach (list, i, v) {
-        if (streq(json_string_value(v), text))
-            return true;
-    }
-    return false;
-}
-
 bool list_same(const json_t *a, const json_t *b)
 {
     size_t i;
@@ -327,7 +315,7 @@ bool list_same(const json_t *a, const json_t *b)
     if (json_array_size(a) != json_array_size(b))
         return false;
     json_array_foreach (a, i, v) {
-        if (!json_is_string(v) || !list_has(b, json_string_value(v)))
+        if (!json_is_string(v) || !json_list_has(b, json_string_value(v)))
             return false;
     }
     return true;

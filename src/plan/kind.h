@@ -117,7 +117,6 @@ bool turn_same(Turn *t, const Resource *want, const Resource *have, const char *
                const char *instead);
 
 /* Arrays of texts, in any order. */
-bool list_has(const json_t *list, const char *text);
 bool list_same(const json_t *a, const json_t *b);
 /* "in tcp 5432 group:web" -> "web"; NULL for other rules. */
 const char *rule_group(const char *rule);

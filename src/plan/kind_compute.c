@@ -284,7 +284,7 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
         const char *key = json_string_value(v);
 
         volume = turn_find(t, RESOURCE_VOLUME, key);
-        if (!json_is_array(there) || list_has(there, key))
+        if (!json_is_array(there) || json_list_has(there, key))
             continue;
         if (!volume || !volume->created_at || volume->created_at > have->created_at)
             new_volume(t, have, key);
@@ -300,7 +300,7 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (there, i, v) {
         const char *key = json_string_value(v);
 
-        if (list_has(wanted, key) || !turn_find(t, RESOURCE_VOLUME, key))
+        if (json_list_has(wanted, key) || !turn_find(t, RESOURCE_VOLUME, key))
             continue;
         if (host && keeps_data(host))
             turn_stuck(t, have, ERR_PARTIAL,

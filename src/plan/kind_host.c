@@ -30,7 +30,7 @@ static bool loses_volume(const Turn *t, const Resource *host)
     json_array_foreach (server ? json_object_get(server->attrs, "volumes") : NULL, i, v) {
         const char *key = json_string_value(v);
 
-        if (want && !list_has(json_object_get(want->attrs, "volumes"), key) &&
+        if (want && !json_list_has(json_object_get(want->attrs, "volumes"), key) &&
             turn_find(t, RESOURCE_VOLUME, key))
             return true;
     }
@@ -214,7 +214,7 @@ const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, c
     const char *volume = json_str(want->attrs, "volume");
     const Resource *own = turn_find(t, RESOURCE_HOST, want->key), *wanted;
 
-    if (!list_has(json_object_get(want->attrs, "roles"), role_rows[role].name) ||
+    if (!json_list_has(json_object_get(want->attrs, "roles"), role_rows[role].name) ||
         (own && (keeps(own, role, "keeps") || streq(keeps(own, role, "kept"), "root"))))
         return NULL;
     wanted = volume ? goal_find(t->g, RESOURCE_VOLUME, volume) : NULL;
@@ -251,8 +251,8 @@ static bool works(const Resource *want, const Resource *have)
     const json_t *roles = json_object_get(want->attrs, "roles");
 
     return streq(json_str(have->attrs, "state"), "healthy") &&
-           (list_has(roles, "edge") || list_has(roles, "web") || list_has(roles, "stream") ||
-            list_has(roles, "worker"));
+           (json_list_has(roles, "edge") || json_list_has(roles, "web") ||
+            json_list_has(roles, "stream") || json_list_has(roles, "worker"));
 }
 
 /* A volume that it is to have is still another server's. */
@@ -299,7 +299,7 @@ static bool lacks_volume(const Turn *t, const Resource *want)
     const char *key = json_str(want->attrs, "volume");
     const json_t *there = server ? json_object_get(server->attrs, "volumes") : NULL;
 
-    return key && json_is_array(there) && !list_has(there, key);
+    return key && json_is_array(there) && !json_list_has(there, key);
 }
 
 /* Its services see a volume as it is when they are told of it. */

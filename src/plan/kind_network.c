@@ -219,7 +219,8 @@ static bool server_on_port(const Turn *t, const Resource *r, const void *with)
 
     (void)t;
     return r->generation == port->generation &&
-           (streq(r->key, port->key) || list_has(json_object_get(r->attrs, "ports"), port->key));
+           (streq(r->key, port->key) ||
+            json_list_has(json_object_get(r->attrs, "ports"), port->key));
 }
 
 static bool has_this_port(const Turn *t, const Resource *r, const void *with)
@@ -343,7 +344,7 @@ const PlanKind plan_floating_ip = {.differ = floating_ip_differ,
 static bool port_in_group(const Turn *t, const Resource *r, const void *with)
 {
     (void)t;
-    return list_has(json_object_get(r->attrs, "groups"), with);
+    return json_list_has(json_object_get(r->attrs, "groups"), with);
 }
 
 /* Servers are to reach what they use until they have been told to use something else; those of a
@@ -367,7 +368,7 @@ static void group_differ(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (wanted, i, v) {
         const char *rule = json_string_value(v), *group = rule_group(rule);
 
-        if (list_has(there, rule))
+        if (json_list_has(there, rule))
             continue;
         buf_printf(&missing, "%s%s", missing.len ? "; " : "", rule);
         ready = ready && (!group || turn_ready(t, RESOURCE_GROUP, group));
@@ -379,7 +380,7 @@ static void group_differ(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (there, i, v) {
         const char *rule = json_string_value(v);
 
-        if (list_has(wanted, rule))
+        if (json_list_has(wanted, rule))
             continue;
         if (still_needed(t, rule))
             turn_blocked(t, have, "a rule still serves somebody");

@@ -16,7 +16,7 @@ static void user_differ(Turn *t, const Resource *want, const Resource *have)
     size_t i;
 
     json_array_foreach (json_object_get(want->attrs, "roles"), i, v) {
-        if (!list_has(there, json_string_value(v)))
+        if (!json_list_has(there, json_string_value(v)))
             turn_step(t, KIND_GRANT, have, json_string_value(v), "role missing: %s",
                       json_string_value(v));
     }

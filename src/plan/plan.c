@@ -222,7 +222,7 @@ static int check_database(const Turn *t, Err *err)
         const Resource *want = &t->g->want.items[i], *old;
 
         if (want->kind != RESOURCE_HOST ||
-            !list_has(json_object_get(want->attrs, "roles"), role_rows[ROLE_POSTGRES].name) ||
+            !json_list_has(json_object_get(want->attrs, "roles"), role_rows[ROLE_POSTGRES].name) ||
             (!(old = other_volume(t, want)) && !(old = stray_volume(t, want))))
             continue;
         (void)err_set(err, ERR_CONFIG,

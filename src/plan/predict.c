@@ -115,7 +115,7 @@ static void server_gone(World *w, const char *key, int generation, const json_t 
     for (size_t i = 0; i < w->items.len; i++) {
         Resource *r = &w->items.items[i];
 
-        if (r->kind == RESOURCE_VOLUME && list_has(volumes, r->key)) {
+        if (r->kind == RESOURCE_VOLUME && json_list_has(volumes, r->key)) {
             set_text(r->attrs, "server", "");
             if (!streq(r->status, "deleting"))
                 set_status(r, "available");
@@ -192,7 +192,7 @@ static void rules(const Resource *want, Resource *group)
     size_t i;
 
     json_array_foreach (json_object_get(want->attrs, "rules"), i, v) {
-        if (!list_has(there, json_string_value(v)))
+        if (!json_list_has(there, json_string_value(v)))
             json_array_append_new(there, json_string(json_string_value(v)));
     }
 }

@@ -83,7 +83,7 @@ static int64_t missing_rules(const Resource *want, const Resource *have)
     size_t i;
 
     json_array_foreach (json_object_get(want->attrs, "rules"), i, rule) {
-        n += !list_has(there, json_string_value(rule));
+        n += !json_list_has(there, json_string_value(rule));
     }
     return n;
 }
