@@ -21,6 +21,12 @@ check-openstack:
 
 bench: deps-test all
 	@scripts/bench $(BUILD)
+	@scripts/bench-backup $(BUILD)
+	@scripts/bench-stream $(BUILD)
+
+# An hour of churn on the streaming server; SOAK_SECONDS=600 for another time.
+soak: deps-test all
+	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} /usr/bin/python3 test/story/stream_soak.py $(BUILD)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
@@ -31,4 +37,4 @@ deb: deps-build
 clean:
 	rm -rf build*/
 
-.PHONY: all demo check check-openstack bench install deb clean
+.PHONY: all demo check check-openstack bench soak install deb clean

@@ -20,9 +20,10 @@ mkdir -p -m 711 "$run"
 scripts/package build "$run" >/dev/null
 started=$(date +%s%N)
 
-pocket=""
+pocket="" scaler=""
 finish() {
     trap - EXIT INT TERM
+    [ -z "$scaler" ] || kill "$scaler" 2>/dev/null || true
     [ -z "$pocket" ] || { kill "$pocket" 2>/dev/null && wait "$pocket" 2>/dev/null; } || true
     rm -rf "$run"
 }
@@ -75,6 +76,54 @@ curl -sS --max-time 20 -f "http://$address:8080/ready" | tee ready.json
 echo
 printf '\nFrom the first request to a ready island: %d.%d s\n' \
     $((($(date +%s%N) - started) / 1000000000)) $((($(date +%s%N) - started) / 100000000 % 10))
+
+say "Live: what a client of the streaming API is sent, through the edge"
+step "demo/live.py http://$address:8080 3        # asks for a token, opens the stream, has three statuses posted"
+/usr/bin/python3 "$source/demo/live.py" "http://$address:8080" 3
+
+say "Workers: a tier that follows the queues, from none to what a burst of jobs needs, and back"
+step "sed -i ... island.yaml"
+sed -i 's/^servers:/&\n  jobs: {flavor: c1.c1r1, roles: [worker], threads: {worker: 10}, scale: {min: 0, max: 2, boot: 5s}}/' island.yaml
+grep '  jobs:' island.yaml
+step "atoll apply --yes"
+atoll apply --yes --package "$(ls "$run"/atoll_*.deb)"
+# The law's own times are minutes: nobody waits for them here.
+echo '{"policy":"depth","sight_s":3,"depth":{"high":100,"low":20,"up":2,"hold_s":3,"cool_s":5}}' >quick.json
+step "curl http://$address:8080/jobs?n=1500\&queue=default\&ms=200"
+curl -sS --max-time 60 -f "http://$address:8080/jobs?n=1500&queue=default&ms=200"
+echo
+step "atoll scale --every 1s --config quick.json      # on a control server it goes on running"
+build/atoll scale --every 1s --config quick.json --package "$(ls "$run"/atoll_*.deb)" > >(tee scale.log) 2>&1 &
+scaler=$!
+grown=""
+for _ in $(seq 180); do
+    if atoll status --json | grep -q '"key":"jobs\.'; then grown=1; elif [ -n "$grown" ]; then break; fi
+    sleep 1
+done
+kill "$scaler" && wait "$scaler" || true
+scaler=""
+
+say "Backups: one line more in the file, and the database's server streams and copies by itself"
+step "echo 'backup: {}' >>island.yaml"
+echo 'backup: {}' >>island.yaml
+step "atoll apply --yes"
+atoll apply --yes --package "$(ls "$run"/atoll_*.deb)"
+step "atoll backup settings"
+atoll backup settings
+step "atoll backup audit --once        # elsewhere it goes on running"
+for _ in $(seq 60); do
+    atoll backup audit --once >audit.log
+    atoll backup list --json | grep -q '"event":"backup"' && break
+    sleep 1
+done
+cat audit.log
+say "Is it a backup? Only if it can be restored"
+step "atoll drill"
+atoll drill
+step "atoll backup list"
+atoll backup list
+step "atoll status"
+atoll status
 
 if [ -n "${DEMO_ONCE:-}" ]; then
     say "Down"

@@ -48,7 +48,8 @@ static void print_overview(FILE *to)
           "usage: atoll VERB [options]\n\n",
           to);
     for (size_t i = 0; verbs[i]; i++)
-        fprintf(to, "  %-14s %s\n", verbs[i]->name, verbs[i]->sentence);
+        if (!verbs[i]->hidden)
+            fprintf(to, "  %-14s %s\n", verbs[i]->name, verbs[i]->sentence);
     fputs("\n`atoll VERB --help` tells more; the man page is atoll(1).\n", to);
 }
 
@@ -56,7 +57,8 @@ static int unknown_verb(const char *word, Err *err)
 {
     StrList names = {0};
     for (size_t i = 0; verbs[i]; i++)
-        strlist_add(&names, verbs[i]->name);
+        if (!verbs[i]->hidden)
+            strlist_add(&names, verbs[i]->name);
     const char *near = util_nearest(word, (const char *const *)names.items);
     err_set(err, ERR_USAGE, "there is no verb '%s'", word);
     if (near)
@@ -136,6 +138,7 @@ static int run(int argc, char **argv, Err *err)
         c.owned[i] = cloud_free(c.owned[i]);
     (void)vault_free(c.vault);
     json_decref(c.trees);
+    free(c.tls_letter);
     cmd_keys_clear(&c.keys);
     c.http = http_free(c.http);
     island_clear(&c.island);

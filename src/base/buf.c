@@ -140,6 +140,13 @@ static void reset(Buf *b)
     *b = BUF_INIT(b->max);
 }
 
+void buf_cut(Buf *b, size_t n)
+{
+    BUG_IF(n > b->len);
+    memmove(b->p, b->p + n, b->len - n);
+    buf_truncate(b, b->len - n);
+}
+
 char *buf_detach(Buf *b)
 {
     char *p = b->cap ? b->p : xstrdup("");
@@ -179,8 +186,7 @@ void buf_url_quote(Buf *b, const char *s, const char *keep)
     }
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int hex_value(char c)
+int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';

@@ -47,6 +47,8 @@ void buf_printf(Buf *b, const char *format, ...) _printf_(2, 3);
 /* Shortens to `len` bytes (which must not be more than there are). Keeps the memory. Shortening to
  * 0 starts over: `overflow` is forgotten. */
 void buf_truncate(Buf *b, size_t len);
+/* Drops the first `n` bytes (which must not be more than there are). Keeps the memory. */
+void buf_cut(Buf *b, size_t n);
 /* Gives the bytes (terminated, to be freed) and leaves the Buf empty. */
 char *buf_detach(Buf *b);
 /* Frees; the Buf is empty and usable after it. */
@@ -62,6 +64,8 @@ static inline Str buf_as_str(const Buf *b)
 
 /* Percent-encodes all but unreserved characters (RFC 3986 2.3) and those in `keep`. */
 void buf_url_quote(Buf *b, const char *s, const char *keep);
+/* The value of a hexadecimal digit, or -1. */
+int hex_value(char c);
 /* Decodes %XX; false on a bad escape. A decoded NUL is kept: the caller looks for it. */
 bool buf_url_unquote(Buf *b, Str s) _must_check_;
 /* As one word of a POSIX shell: in single quotes. */

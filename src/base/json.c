@@ -1,5 +1,4 @@
 #include "base/json.h"
-#include "base/buf.h"
 #include <stdio.h>
 
 json_t *json_parse_new(const char *text, size_t len, Err *err)
@@ -51,6 +50,15 @@ bool json_bool(const json_t *j, const char *path, bool def)
 {
     const json_t *at = json_at(j, path);
     return json_is_boolean(at) ? json_is_true(at) : def;
+}
+
+json_t *json_list_new(const StrList *l)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < l->len; i++)
+        json_array_append_new(list, json_string(l->items[i]));
+    return list;
 }
 
 bool json_list_has(const json_t *list, const char *text)

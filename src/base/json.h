@@ -5,6 +5,7 @@
  * a name ends in _new. Dotted paths ("server.flavor.id") go through objects only.
  */
 #pragma once
+#include "base/buf.h"
 #include "base/err.h"
 #include <jansson.h>
 
@@ -23,6 +24,8 @@ const char *json_str(const json_t *j, const char *path); /* NULL if not a string
 const char *json_str_or(const json_t *j, const char *path, const char *def);
 int64_t json_int(const json_t *j, const char *path, int64_t def);
 bool json_bool(const json_t *j, const char *path, bool def);
+/* An array of these texts. */
+json_t *json_list_new(const StrList *l);
 /* Is it an array that has this text? */
 bool json_list_has(const json_t *list, const char *text);
 /* One line, keys sorted: equal values give equal text. To be freed. */

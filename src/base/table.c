@@ -52,6 +52,11 @@ bool span_parse(const char *s, int64_t *ret_ms)
     return true;
 }
 
+bool span_or_ms_parse(const char *s, int64_t *ret_ms)
+{
+    return span_parse(s, ret_ms) || parse_int(s, 0, INT64_MAX, ret_ms);
+}
+
 bool size_parse(const char *s, int64_t *ret_bytes)
 {
     int64_t bytes;
@@ -59,6 +64,23 @@ bool size_parse(const char *s, int64_t *ret_bytes)
         return false;
     *ret_bytes = bytes;
     return true;
+}
+
+const char *size_format(int64_t bytes, char out[static SIZE_TEXT_MAX])
+{
+    static const char *const names[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = (double)bytes;
+    size_t i = 0;
+
+    if (bytes < 1000) {
+        snprintf(out, SIZE_TEXT_MAX, "%lld bytes", (long long)bytes);
+        return out;
+    }
+    /* 999.5 would be printed as 1000. */
+    for (value /= 1000; value >= 999.5 && i + 1 < ARRAY_LEN(names); i++)
+        value /= 1000;
+    snprintf(out, SIZE_TEXT_MAX, value < 9.95 ? "%.1f %s" : "%.0f %s", value, names[i]);
+    return out;
 }
 
 /* A number of an option as it is typed: a span in the largest unit that leaves no rest. */

@@ -46,5 +46,10 @@ int opt_parse_leading(int argc, char **argv, const Opt *const *tables, void *con
 void opt_help(const Opt *table, int width, Buf *out);
 /* "30s", "5m", "2h", "7d", "250ms"; a bare number is refused. */
 bool span_parse(const char *s, int64_t *ret_ms) _must_check_;
+/* The same, and a bare number is of ms. */
+bool span_or_ms_parse(const char *s, int64_t *ret_ms) _must_check_;
 /* "10GB", "512MB", "1TB" (powers of 1000, whole GB at least where `unit_gb`); result in bytes. */
 bool size_parse(const char *s, int64_t *ret_bytes) _must_check_;
+#define SIZE_TEXT_MAX 32
+/* "512 bytes", "3.4 MB", "120 GB": for people, powers of 1000. Returns `out`. */
+const char *size_format(int64_t bytes, char out[static SIZE_TEXT_MAX]);

@@ -182,7 +182,14 @@ static char *next_by_marker(const AnswerPage *p, const json_t *items)
     if (!name || (!full && p->total <= (int64_t)(p->before + n)))
         return NULL;
     buf_url_quote(&quoted, name, NULL);
-    return with_parameter(p->url, "marker", quoted.p);
+    const char *version = json_str(last, "version_id");
+    if (!version)
+        return with_parameter(p->url, "marker", quoted.p);
+    _cleanup_free_ char *next = with_parameter(p->url, "marker", quoted.p);
+    /* More versions of that name may follow; a marker alone would pass them over. */
+    buf_truncate(&quoted, 0);
+    buf_url_quote(&quoted, version, NULL);
+    return with_parameter(next, "version_marker", quoted.p);
 }
 
 static char *next_by_offset(const char *url, const json_t *items)

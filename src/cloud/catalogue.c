@@ -138,8 +138,8 @@ static int not_there(const json_t *catalog, const CloudConfig *c, CloudService s
                          "<service>_endpoint_override");
 }
 
-int catalogue_find(const json_t *catalog, const CloudConfig *c, const char *project_id,
-                   CloudService s, char **ret_url, const char **ret_region, Err *err)
+int catalogue_endpoint(const json_t *catalog, const CloudConfig *c, const char *project_id,
+                       CloudService s, char **ret_url, const char **ret_region, Err *err)
 {
     const char *region = override_of(c, s, "@region=");
     const char *address = override_of(c, s, "=");

@@ -59,8 +59,8 @@ const char *cloud_region(const Cloud *c)
     _cleanup_free_ char *url = NULL;
     const char *region = NULL;
 
-    if (catalogue_find(json_object_get(c->session, "catalog"), &c->config, cloud_project_id(c),
-                       CLOUD_OBJECT, &url, &region, NULL) < 0)
+    if (catalogue_endpoint(json_object_get(c->session, "catalog"), &c->config, cloud_project_id(c),
+                           CLOUD_OBJECT, &url, &region, NULL) < 0)
         region = c->config.region;
     return region ? region : "";
 }
@@ -93,8 +93,8 @@ int cloud_endpoint(Cloud *c, CloudService s, const char **ret, Err *err)
         return 0;
     }
     if (!c->endpoints[s])
-        r = catalogue_find(json_object_get(c->session, "catalog"), &c->config, cloud_project_id(c),
-                           s, &c->endpoints[s], &region, err);
+        r = catalogue_endpoint(json_object_get(c->session, "catalog"), &c->config,
+                               cloud_project_id(c), s, &c->endpoints[s], &region, err);
     if (r == 0)
         *ret = c->endpoints[s];
     return r;

@@ -69,13 +69,15 @@ typedef struct Call {
     Cloud *cloud;
     CloudService service;
     CallKind kind;
-    const char *method; /* literal */
-    char *path;         /* behind the base, with the query; owned */
-    json_t *body;       /* owned; or NULL */
-    StrList headers;    /* further ones; owned */
-    Str raw;            /* body that is not JSON; borrowed */
-    int64_t raw_size;   /* or a file of so many bytes */
-    int raw_fd;         /* borrowed */
+    const char *method;     /* literal */
+    char *path;             /* behind the base, with the query; owned */
+    json_t *body;           /* owned; or NULL */
+    StrList headers;        /* further ones; owned */
+    Str raw;                /* body that is not JSON; borrowed */
+    int64_t raw_size;       /* or a file of so many bytes */
+    int raw_fd;             /* borrowed */
+    HttpBodyRead *raw_read; /* or so many bytes that are made as they are sent (io/http.h) */
+    void *raw_user;
     bool want_text;     /* keep the answer's body as text */
     bool last_word;     /* made after Ctrl-C as well (one try): what cleans up */
     const char *plural; /* a list: the array's name in the answer ("servers"; "" for a bare array as
@@ -107,6 +109,14 @@ int cloud_get(Cloud *c, CloudService s, const char *path, json_t **ret, Err *err
 
 /* Swift objects: small ones whole. `path` is "container/object", quoted here. */
 int swift_get(Cloud *c, const char *path, size_t max, Buf *ret, Err *err) _must_check_;
+/* A part of an object, or of one version of it, appended to *ret, whose cap holds. What comes may
+ * be shorter than `size`. ERR_NOT_FOUND; ERR_CORRUPT: it ends before `offset`. */
+typedef struct SwiftGet {
+    const char *version;  /* NULL: the newest */
+    int64_t offset, size; /* size 0: to its end */
+} SwiftGet;
+int swift_get_part(Cloud *c, const char *path, const SwiftGet *get, Buf *ret,
+                   Err *err) _must_check_;
 typedef struct SwiftPut {
     Str body;
     const char *file;         /* instead of body */
@@ -121,6 +131,26 @@ int swift_delete(Cloud *c, const char *path, Err *err) _must_check_; /* 404 is s
 /* All names below a prefix: array of {name, hash, bytes, content_type, last_modified}. */
 int swift_list(Cloud *c, const char *container, const char *prefix, json_t **ret,
                Err *err) _must_check_;
+/* With what was overwritten, where the container keeps versions: {..., version_id, is_latest},
+ * newest first within a name. (Swift API, "Object versioning".) */
+int swift_list_versions(Cloud *c, const char *container, const char *prefix, json_t **ret,
+                        Err *err) _must_check_;
+/* One page of a container's names, in the store's order (that of their bytes): rows as swift_list
+ * gives them, and none at the end. For what must not hold a whole list. */
+typedef struct SwiftPage {
+    Cloud *cloud;
+    const char *container;
+    const char *after, *before; /* only names between these two; NULL: no bound */
+    json_t *rows;               /* result; the caller's */
+} SwiftPage;
+/* n of them at once. ERR_NOT_FOUND: no such container. */
+int swift_pages(SwiftPage *pages, size_t n, Err *err) _must_check_;
+/* One version for good; NULL: as swift_delete. */
+int swift_delete_version(Cloud *c, const char *path, const char *version, Err *err) _must_check_;
+/* When n objects expire, in seconds of Unix time: a HEAD each, many at once. 0: never, or it is not
+ * there; -1: at a time that can't be read. */
+int swift_expiries(Cloud *c, const char *const *paths, size_t n, int64_t *ret,
+                   Err *err) _must_check_;
 /* "https://.../v1/AUTH_x/path?temp_url_sig=..&temp_url_expires=..[&temp_url_prefix=..]": a URL that
  * works until `expires` for `method`. With prefix, `path` is "container/prefix" and the result's
  * path part stops there: the user of the URL puts an object's name before the '?'. To be freed. */

@@ -327,17 +327,89 @@ int cloud_config_load(const char *name, CloudConfig *ret, Err *err)
     return 0;
 }
 
+static void add_text(json_t *to, const char *name, const char *text)
+{
+    if (text)
+        json_object_set_new(to, name, json_string(text));
+}
+
+/* "object-store=URL" to "object_store_endpoint_override: URL", and so on. */
+static void add_override(json_t *entry, const char *text)
+{
+    const char *value = strchr(text, '=') + 1;
+
+    for (size_t i = 0; i < ARRAY_LEN(override_kinds); i++) {
+        const char *joint = override_kinds[i].joint;
+        size_t n = strcspn(text, "=@");
+        if (!starts_with(text + n, joint))
+            continue;
+        _cleanup_free_ char *name = xasprintf("%.*s%s", (int)n, text, override_kinds[i].ending);
+        for (char *p = name; *p; p++)
+            *p = (char)(*p == '-' ? '_' : *p);
+        add_text(entry, name, value);
+        return;
+    }
+}
+
+json_t *cloud_config_entry_new(const CloudConfig *c)
+{
+    size_t row = 0;
+    json_t *auth = json_object(), *entry = json_object();
+
+    while (auth_types[row].type != c->auth_type)
+        row++;
+    add_text(auth, "auth_url", c->auth_url);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        bool region = texts[i].offset == offsetof(CloudConfig, region);
+        add_text(region ? entry : auth, texts[i].name,
+                 *text_at((CloudConfig *)(uintptr_t)c, texts[i].offset));
+    }
+    add_text(auth, auth_types[row].secret, secret_expose(c->secret).p);
+    json_object_set_new(entry, "auth", auth);
+    add_text(entry, "auth_type", auth_types[row].name);
+    add_text(entry, "interface", c->interface);
+    add_text(entry, "cacert", c->ca_file);
+    add_text(entry, "cert", c->cert_file);
+    add_text(entry, "key", c->key_file);
+    json_object_set_new(entry, "verify", json_boolean(!c->insecure));
+    for (size_t i = 0; i < c->overrides.len; i++)
+        add_override(entry, c->overrides.items[i]);
+    return entry;
+}
+
+/* Those that no row of `texts` has. */
+static const size_t other_texts[] = {
+    offsetof(CloudConfig, name),     offsetof(CloudConfig, source),
+    offsetof(CloudConfig, auth_url), offsetof(CloudConfig, interface),
+    offsetof(CloudConfig, ca_file),  offsetof(CloudConfig, cert_file),
+    offsetof(CloudConfig, key_file),
+};
+
+static void copy_text(const CloudConfig *c, size_t offset, CloudConfig *ret)
+{
+    const char *const *text = (const char *const *)(const void *)((const char *)c + offset);
+
+    *text_at(ret, offset) = *text ? xstrdup(*text) : NULL;
+}
+
+void cloud_config_copy(const CloudConfig *c, CloudConfig *ret)
+{
+    *ret = (CloudConfig){.auth_type = c->auth_type, .insecure = c->insecure};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        copy_text(c, texts[i].offset, ret);
+    for (size_t i = 0; i < ARRAY_LEN(other_texts); i++)
+        copy_text(c, other_texts[i], ret);
+    ret->secret = c->secret ? secret_copy(c->secret) : NULL;
+    for (size_t i = 0; i < c->overrides.len; i++)
+        strlist_add(&ret->overrides, c->overrides.items[i]);
+}
+
 void cloud_config_clear(CloudConfig *c)
 {
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(*text_at(c, texts[i].offset));
-    free(c->name);
-    free(c->source);
-    free(c->auth_url);
-    free(c->interface);
-    free(c->ca_file);
-    free(c->cert_file);
-    free(c->key_file);
+    for (size_t i = 0; i < ARRAY_LEN(other_texts); i++)
+        free(*text_at(c, other_texts[i]));
     secret_free(c->secret);
     strlist_clear(&c->overrides);
     *c = (CloudConfig){0};

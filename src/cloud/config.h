@@ -10,6 +10,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/secret.h"
 
 typedef enum AuthType { AUTH_PASSWORD, AUTH_TOKEN, AUTH_APPLICATION_CREDENTIAL } AuthType;
@@ -38,5 +39,9 @@ typedef struct CloudConfig {
  * read here and nowhere else. ERR_CONFIG (with file:line:column, and the nearest right spelling or
  * the entries that exist), ERR_NOT_FOUND when there is no file. */
 int cloud_config_load(const char *name, CloudConfig *ret, Err *err) _must_check_;
+/* The entry of a clouds.yaml that is read as this one again, its secret among it. Paths of files
+ * stay as they are. */
+json_t *cloud_config_entry_new(const CloudConfig *c);
+void cloud_config_copy(const CloudConfig *c, CloudConfig *ret);
 void cloud_config_clear(CloudConfig *c);
 DEFINE_CLEAR(CloudConfig, cloud_config_clear)

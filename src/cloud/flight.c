@@ -3,8 +3,8 @@
 
 #define SLICE_MS 100
 #define PAGES_MAX 1000
-/* A slow upload is given a second for each 100 kB beyond the usual minute. */
-#define UPLOAD_BYTES_PER_MS 100
+/* A slow transfer is given a second for each 100 kB beyond the usual minute. */
+#define BYTES_PER_MS 100
 
 static bool stopped(const Flight *f)
 {
@@ -79,8 +79,12 @@ static void request_of(Flight *f, HttpRequest *q, StrList *headers)
     if (!q->body.p && c->raw_size > 0) {
         q->body_fd = c->raw_fd;
         q->body_size = c->raw_size;
-        q->timeout_ms = MINUTE + c->raw_size / UPLOAD_BYTES_PER_MS;
+        q->body_read = c->raw_read;
+        q->body_user = c->raw_user;
     }
+    int64_t bytes = MAX(MAX(q->body_size, (int64_t)c->raw.n), (int64_t)c->max);
+    if (bytes > 0)
+        q->timeout_ms = MINUTE + bytes / BYTES_PER_MS;
 }
 
 void flight_copy_err(Err *to, const Err *from)

@@ -53,5 +53,6 @@ char *cache_path(const char *cache_dir, const char *prefix, const CloudConfig *c
 /* The base address of a service in a catalogue, with its version suffix; *ret_region borrowed from
  * the catalogue or NULL. Pure. */
 bool catalogue_overrides(const CloudConfig *c, CloudService s); /* its address, by the settings */
-int catalogue_find(const json_t *catalog, const CloudConfig *c, const char *project_id,
-                   CloudService s, char **ret_url, const char **ret_region, Err *err) _must_check_;
+int catalogue_endpoint(const json_t *catalog, const CloudConfig *c, const char *project_id,
+                       CloudService s, char **ret_url, const char **ret_region,
+                       Err *err) _must_check_;

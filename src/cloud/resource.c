@@ -102,7 +102,33 @@ bool resource_parse_name(const char *island, ResourceKind kind, const char *name
     *ret_key = two ? xasprintf("%.*s.%lld", (int)word.n, word.p, (long long)number)
                    : xstrndup(word.p, word.n);
     *ret_generation = (int)generation;
+    if (kind == RESOURCE_VOLUME) {
+        _cleanup_free_ char *server = *ret_key;
+
+        *ret_key = volume_key_new(server, (int)generation);
+        *ret_generation = 1;
+    }
     return true;
+}
+
+char *volume_key_new(const char *server, int generation)
+{
+    return generation > 1 ? xasprintf("%s-g%d", server, generation) : xstrdup(server);
+}
+
+int volume_generation(const char *key)
+{
+    const char *dash = strchr(key, '-');
+    int64_t n;
+
+    return dash && dash[1] == 'g' && parse_int(dash + 2, 2, INT32_MAX, &n) ? (int)n : 1;
+}
+
+bool volume_is_of(const char *key, const char *other)
+{
+    size_t n = strcspn(key, "-");
+
+    return n == strcspn(other, "-") && strncmp(key, other, n) == 0;
 }
 
 Resource *world_add(World *w, Resource r)

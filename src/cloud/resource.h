@@ -10,8 +10,12 @@
  * dashes, and the marker "atoll:<island>" in the create call: `description` in Neutron and on
  * volumes (with metadata atoll=<island>), metadata and a tag on servers, X-Container-Meta-Atoll on
  * containers, `description` on users; a server group has only its name. A generation above 1 is
- * "-g2" at the name's end. Markers never change. Tier names have no dash, so names read back
- * exactly. Floating IPs have no name: their description is "atoll:<island>", one an island.
+ * "-g2" at the name's end. A volume has it in its key as well ("db.0-g2"), since which one a server
+ * has is written down (host/release.h), and the others are kept. Markers never change. Tier names
+ * have no dash, so names read back exactly. Floating IPs have no name: their description is
+ * "atoll:<island>", one an island. A volume has its generation in its key ("db.0-g2"), and each
+ * counts as a thing of its own: which one a server has is written down (host/release.h), and the
+ * others are kept.
  */
 #pragma once
 #include "base/json.h"
@@ -31,8 +35,8 @@ typedef enum ResourceKind {
     RESOURCE_PORT,        /* {network, subnet, groups: [KEY..]}; found: address, device: id or "" */
     RESOURCE_FLOATING_IP, /* {external: network id, port: KEY or ""}; found: address */
     RESOURCE_SERVER_GROUP, /* {policy}; found: members: [server id..] */
-    RESOURCE_VOLUME,    /* {size_gb, type}; type "" wanted: the cloud's default; found: server: id
-                           or "" */
+    RESOURCE_VOLUME,    /* {size_gb, type}; type "" wanted: the cloud's default, filled: it gets the
+                           data of one that is kept, or a backup's; found: server: id or "" */
     RESOURCE_USER,      /* Keystone user: {roles: [name..]} on the cloud's project, domain */
     RESOURCE_CONTAINER, /* {read, write: [user KEY..], cors: origin or "", versions: bool,
                            temp_url: bool}; name as in `name`; found: objects and bytes
@@ -97,6 +101,12 @@ bool resource_parse_name(const char *island, ResourceKind kind, const char *name
                          int *ret_generation) _must_check_;
 /* "atoll:reef"; to be freed. */
 char *resource_marker(const char *island);
+
+/* "db.0", "db.0-g2"; to be freed. */
+char *volume_key_new(const char *server, int generation);
+int volume_generation(const char *key); /* of a volume's key */
+/* Are these volumes of one server, whatever their generations? */
+bool volume_is_of(const char *key, const char *other);
 
 /* True for a found SERVER that Nova is deleting. */
 bool server_leaving(const Resource *server);

@@ -230,3 +230,21 @@ void ask_session_close(AskSession *s)
     vec_clear(&s->targets);
     world_clear(&s->world);
 }
+
+static bool collect(void *user, const AskTarget *t, const char *from, Str data)
+{
+    (void)t;
+    (void)from;
+    buf_add(user, data.p, data.n);
+    return true;
+}
+
+int ask_session_collect(AskSession *s, const char *const *argv, Msec limit, int *ret_status,
+                        Buf *out, Err *err)
+{
+    _cleanup_(ask_clear) Ask a = {.verb = ASK_EXEC, .limit = limit};
+
+    for (size_t i = 0; argv[i]; i++)
+        strlist_add(&a.argv, argv[i]);
+    return ask_session_run(s, &a, &(AskOutput){.part = collect, .user = out}, ret_status, err);
+}

@@ -44,6 +44,10 @@ typedef struct AskOutput {
 int ask_session_run(AskSession *s, Ask *ask, const AskOutput *output, int *ret_status,
                     Err *err) _must_check_;
 
+/* Runs `argv` (NULL-ended) on the targets; all that it writes is appended to *out. */
+int ask_session_collect(AskSession *s, const char *const *argv, Msec limit, int *ret_status,
+                        Buf *out, Err *err) _must_check_;
+
 /* Whole lines with "web.0 worker.1 | " before them (or as JSON events), as an AskOutput. */
 typedef struct AskLines AskLines;
 /* `services`: its streams are services, whose names are shown; else "out" and "err", each of which

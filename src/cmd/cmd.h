@@ -38,6 +38,7 @@ typedef struct Verb {
     const char *text;     /* the man page's description; paragraphs parted by an empty line */
     unsigned needs;
     size_t operands; /* how many it takes at most */
+    bool hidden;     /* for other programs: in no list */
     bool verbatim;   /* the first operand ends the options: what follows is another program's */
     size_t options_size;
     const Opt *options;
@@ -57,12 +58,33 @@ typedef struct Verb {
         .sentence = "Wait so long for another run on this island to end.",                         \
         .offset = offsetof(T, lease_wait_ms), .min = 0, .max = 24 * HOUR                           \
     }
+/* The row of verbs that put atoll itself onto servers; their options have a const char *package.
+ * `more`: a literal behind "atoll's own .deb". */
+#define OPT_PACKAGE(T, more)                                                                       \
+    {                                                                                              \
+        .name = "package", .type = OPT_STRING, .argument = "FILE",                                 \
+        .sentence = "atoll's own .deb" more, .offset = offsetof(T, package)                        \
+    }
+/* The row of verbs that make a recovery key; their options have a const char *recovery_file. */
+#define OPT_RECOVERY_FILE(T)                                                                       \
+    {                                                                                              \
+        .name = "recovery-file", .type = OPT_STRING, .argument = "FILE",                           \
+        .sentence = "Write the recovery key to a new file (0600) instead of showing it.",          \
+        .offset = offsetof(T, recovery_file)                                                       \
+    }
 extern const Verb *const verbs[]; /* NULL-ended, in the order of help */
 extern const Opt common_options[];
 extern const Verb verb_init, verb_check, verb_plan, verb_apply, verb_adopt, verb_destroy,
-    verb_deploy, verb_rollback, verb_maintenance, verb_upgrade, verb_status, verb_exec,
-    verb_tootctl, verb_rails, verb_logs, verb_media_check, verb_key_check, verb_unlock, verb_host,
-    verb_version, verb_reference;
+    verb_deploy, verb_rollback, verb_maintenance, verb_upgrade, verb_renew, verb_status, verb_exec,
+    verb_tootctl, verb_rails, verb_logs, verb_media_check, verb_key_check, verb_backup_init,
+    verb_backup_base, verb_backup_audit, verb_backup_list, verb_unlock, verb_host, verb_version,
+    verb_reference;
+extern const Verb verb_stream;
+extern const Verb verb_backup_dump, verb_backup_media, verb_backup_export, verb_backup_prune,
+    verb_backup_verify;
+extern const Verb verb_backup_settings, verb_backup_stream, verb_restore, verb_drill,
+    verb_backup_segment, verb_backup_receive, verb_certbot;
+extern const Verb verb_scale, verb_scale_decide, verb_scale_replay, verb_scale_set;
 
 /* The island's keys. */
 typedef struct CmdKeys {
@@ -79,12 +101,15 @@ struct Cmd {
     Cloud *owned[CLOUD_ROLES];
     Clouds clouds;
     char *cache_dir;
+    bool lent;    /* this is a control server: the vault is in a file (host/control.h) */
     CmdKeys keys; /* once a step needed them */
     bool has_keys;
-    Vault *vault;           /* the same */
-    json_t *trees;          /* archives in the cloud, as known in host/tree.h; NULL: none so far */
-    Cert tls;               /* which certificate the cloud says it has; if has_tls */
+    Vault *vault;    /* the same */
+    int64_t release; /* number of the newest record of a release that this run has seen or put */
+    json_t *trees;   /* archives in the cloud, as known in host/tree.h; NULL: none so far */
+    Cert tls;        /* which certificate the cloud says it has; if has_tls */
     bool has_tls, tls_told; /* in the mail container */
+    char *tls_letter;       /* where the mail container has it, while the vault does not; or NULL */
     bool tls_warned;        /* once is enough: a deploy looks often */
     const volatile sig_atomic_t *stop;
     size_t calls; /* HTTP requests so far, retries and pages included */
@@ -119,6 +144,24 @@ int cmd_tls_check(const Cmd *c, char **ret_words, Err *err) _must_check_;
 /* Gives an opened vault the certificate and its key; those of the files first go to the cloud where
  * they are newer. ERR_CHANGED if they are not those that the plan was made of. */
 int cmd_tls_vault(Cmd *c, Vault *v, Err *err) _must_check_;
+/* Logs a warning where the certificate has ended, or ends soon. */
+void cmd_tls_warn(const Cmd *c, Msec now);
+/* Shows a recovery key once, or writes it to `file` (or NULL). _can: ERR_USAGE where nobody would
+ * see it. _keep is a KeepRecovery (host/keys.h) whose user is a CmdRecovery. */
+typedef struct CmdRecovery {
+    const Cmd *c;
+    const char *file;
+} CmdRecovery;
+int cmd_recovery_can(const CmdRecovery *r, Err *err) _must_check_;
+int cmd_recovery_keep(void *user, const Secret *recovery, Err *err) _must_check_;
+/* A tier has the role control. */
+bool cmd_has_control(const Cmd *c);
+/* What that server is to be given goes among the secrets of c->vault (host/control.h): logins out
+ * of clouds.yaml, as the island file's control.logins has them. ERR_CONFIG for a login that can't
+ * be handed on. */
+int cmd_control_kit(Cmd *c, Err *err) _must_check_;
+/* ERR_CONFIG for such a login, before anything is done. */
+int cmd_control_check(const Cmd *c, Err *err) _must_check_;
 /* The path of atoll's own .deb, as given or else where it usually is; to be freed. */
 int cmd_package(const char *given, char **ret, Err *err) _must_check_;
 /* One event as a line of JSON on standard output (takes `event`). */
@@ -203,9 +246,10 @@ int cmd_plan_quiet(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err) _must_che
 typedef struct CmdPerform {
     const char *package;
     Msec lease_wait_ms, timeout_ms;
-    int64_t release;
     bool no_wait;
 } CmdPerform;
+/* What the next apply_look is to see. Borrows. */
+ApplyLook cmd_look(const Cmd *c);
 /* Performs it with live progress. */
 int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err) _must_check_;
 /* "jo@laptop": this person, for others' eyes. */
@@ -216,6 +260,13 @@ void cmd_release_read(const Cmd *c, const World *w, ReleaseRecord *ret);
 /* Makes the account of the file's owner, with Mastodon's own tootctl on a web server, and shows its
  * password. One that is there already gets another password. */
 int cmd_owner_make(Cmd *c, Err *err) _must_check_;
+/* A tier has the role search. */
+bool cmd_has_search(const Cmd *c);
+/* Search indexes are as the release that runs has them: made, where there are none yet; mapped anew
+ * after another release came, if its definitions are others and its tootctl can (deploy/rules.h);
+ * else it is said what a person has to run. `r` is changed with what is put into the cloud.
+ * Without anything to do: no call. ERR_PARTIAL if tootctl fails; another run tries again. */
+int cmd_search_settle(Cmd *c, ReleaseRecord *r, Err *err) _must_check_;
 /* Writes the record; ERR_CHANGED if another run has written one of its number. */
 int cmd_release_put(Cmd *c, const ReleaseRecord *r, Err *err) _must_check_;
 /* Can a release's archive be had, if it is a tree: from the file `from` (NULL: the one that the

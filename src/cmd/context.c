@@ -1,8 +1,11 @@
 /* What verbs share: logins, the vault, output. */
 #include "cmd/cmd.h"
+#include "host/control.h"
+#include "host/env.h"
 #include "host/keys.h"
 #include "io/crypt.h"
 #include "io/file.h"
+#include "stream/settings.h"
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,13 +39,46 @@ static int check_environment(const Cmd *c, Err *err)
                    "-e %s: up to 16 of a-z and 0-9, a letter first, such as staging", name);
 }
 
+/* The streaming server's own, which only it knows: a wrong one is better found here than by it. */
+static int check_bound(const Island *i, const IslandEnv *e, Err *err)
+{
+    StreamSettings settings;
+    _cleanup_(err_clear) Err why = {0};
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_free_ char *path = xasprintf("env.%s", e->name), *place = island_place(i, path);
+
+    if (!e->value)
+        return err_set(err, ERR_CONFIG, "%s is no secret: give its value", place);
+    for (const char *p = e->name + strlen(ENV_STREAM); *p; p++)
+        buf_char(&text, *p == '_' ? '-' : (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+    buf_printf(&text, "=%s", e->value);
+    stream_settings_default(&settings);
+    if (stream_settings_set(&settings, text.p, &why) == 0)
+        return 0;
+    (void)err_set(err, ERR_CONFIG, "%s: %s", place, why.text);
+    return err_hint(err, "%s", why.hint ? why.hint : "`atoll stream --show-settings` lists them");
+}
+
+static int check_bounds(const Island *i, Err *err)
+{
+    int r = 0;
+
+    for (size_t k = 0; r == 0 && k < i->env.len; k++)
+        if (starts_with(i->env.items[k].name, ENV_STREAM))
+            r = check_bound(i, &i->env.items[k], err);
+    return r;
+}
+
 int cmd_prepare(Cmd *c, unsigned needs, Err *err)
 {
     if (!(needs & NEED_ISLAND))
         return 0;
+    c->lent = getenv(CONTROL_VAULT_ENV) != NULL;
     int r = check_environment(c, err);
     if (r == 0)
         r = island_load(c->common.file, c->common.environment, &c->island, err);
+    if (r == 0)
+        r = check_bounds(&c->island, err);
     if (r == -ERR_NOT_FOUND)
         err_hint(err, "`atoll init` writes a first island file; -f names another one");
     if (r < 0 || !(needs & NEED_CLOUD))
@@ -53,6 +89,12 @@ int cmd_prepare(Cmd *c, unsigned needs, Err *err)
     const char *media = c->island.media.cloud;
     if (*media && !streq(media, c->island.cloud)) {
         r = cmd_cloud(c, media, &c->owned[CLOUD_OF_MEDIA], err);
+        if (r < 0)
+            return r;
+    }
+    const char *backup = c->island.backup.cloud;
+    if (*backup && !streq(backup, c->island.cloud)) {
+        r = cmd_cloud(c, backup, &c->owned[CLOUD_OF_BACKUP], err);
         if (r < 0)
             return r;
     }
@@ -94,6 +136,8 @@ int cmd_keys(Cmd *c, CmdKeys *ret, Err *err)
     int r = own_keys(c, err);
     if (r == 0)
         r = keys_recipients(c->island.name, &ret->recipients, err);
+    if (r == 0 && c->lent)
+        return 0; /* the operator's key stays with him */
     if (r == 0)
         r = keys_passphrase(false, &passphrase, err);
     return r < 0 ? r : keys_open(c->island.name, passphrase, &ret->own, err);
@@ -210,12 +254,23 @@ int cmd_need_keys(Cmd *c, Err *err)
     return r;
 }
 
+static int lent_vault(Vault **ret, Err *err)
+{
+    const char *path = getenv(CONTROL_VAULT_ENV);
+    _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_BODY);
+    int r = file_read(path, &text, err);
+
+    if (r == 0)
+        r = vault_read(buf_as_str(&text), ret, err);
+    return r < 0 ? err_wrap(err, "%s (" CONTROL_VAULT_ENV ")", path) : 0;
+}
+
 int cmd_need_vault(Cmd *c, bool make, const Vault **ret, Err *err)
 {
     int r = cmd_need_keys(c, err);
 
     if (r == 0 && !c->vault)
-        r = cmd_vault(c, &c->keys, make, &c->vault, err);
+        r = c->lent ? lent_vault(&c->vault, err) : cmd_vault(c, &c->keys, make, &c->vault, err);
     *ret = c->vault;
     return r;
 }

@@ -47,9 +47,31 @@ int cmd_deploy_look(CmdDeploy *d, Err *err)
         return r;
     release_clear(&d->record);
     cmd_release_read(d->c, &d->plan.world, &d->record);
+    d->c->release = d->record.number;
     deploy_waves_clear(&d->waves);
     deploy_waves(&d->plan.goal.want, &d->waves);
     return 0;
+}
+
+int cmd_deploy_installed(const CmdDeploy *d, Err *err)
+{
+    if (d->record.swap != SWAP_NONE) {
+        (void)err_set(err, ERR_CONFLICT, "a restore of the database is under way");
+        return err_hint(err, "`atoll status` shows it, and what goes on with it");
+    }
+    if (d->record.number > 0)
+        return 0;
+    (void)err_set(err, ERR_PREFLIGHT, "%s is not installed yet", d->c->island.name);
+    return err_hint(err, "`atoll apply` installs it, with the release that the file names");
+}
+
+int cmd_deploy_unchanged(const CmdDeploy *d, Err *err)
+{
+    if (d->plan.steps.len == 0)
+        return 0;
+    (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %zu changes",
+                  d->plan.steps.len);
+    return err_hint(err, "`atoll apply` first");
 }
 
 int cmd_deploy_step(CmdDeploy *d, ReleaseRecord *next, Err *err)
@@ -84,27 +106,18 @@ int cmd_deploy_converge(CmdDeploy *d, Err *err)
     _cleanup_(release_clear) ReleaseRecord mine = {0};
 
     release_copy(&mine, &d->record);
-    for (int looks = 0;; looks++) {
-        int r = cmd_deploy_look(d, err);
-        if (r < 0)
-            return r;
-        if (d->record.number >= mine.number)
-            break;
-        if (looks == 10)
-            return err_set(err, ERR_TEMPORARY,
-                           "the cloud does not show yet what was written about the release");
-        time_sleep(SECOND);
-    }
+    int r = cmd_deploy_look(d, err);
+    if (r < 0)
+        return r;
     if (d->record.number > mine.number) {
         (void)err_set(err, ERR_CHANGED, "another run has gone on with the release meanwhile");
         return err_hint(err, "`atoll deploy` goes on from there");
     }
-    int r = only_sends(d, err);
+    r = only_sends(d, err);
     return r < 0 ? r
                  : cmd_perform(d->c, &d->plan,
                                &(CmdPerform){.lease_wait_ms = d->lease_wait_ms,
-                                             .timeout_ms = limit_of(&mine),
-                                             .release = mine.number},
+                                             .timeout_ms = limit_of(&mine)},
                                err);
 }
 
@@ -192,6 +205,9 @@ int cmd_deploy_run(CmdDeploy *d, Err *err)
         r = settled ? cmd_deploy_converge(d, err) : 0;
         if (settled)
             cmd_tree_prune(d->c, &d->plan.world, &d->record);
-        return r < 0 && !why.text ? r : conclude(d, end, &why, err);
+        if (r < 0 && !why.text)
+            return r;
+        r = conclude(d, end, &why, err);
+        return r == 0 && end == DEPLOY_ENDED ? cmd_search_settle(d->c, &d->record, err) : r;
     }
 }

@@ -16,6 +16,10 @@ typedef struct CmdDeploy {
 
 /* Looks. */
 int cmd_deploy_look(CmdDeploy *d, Err *err) _must_check_;
+/* ERR_PREFLIGHT if no apply has come to its end yet; ERR_CONFLICT while a restore is under way. */
+int cmd_deploy_installed(const CmdDeploy *d, Err *err) _must_check_;
+/* ERR_PREFLIGHT if a plan has changes. */
+int cmd_deploy_unchanged(const CmdDeploy *d, Err *err) _must_check_;
 /* How much disk the servers have left; ERR_PREFLIGHT for too little. */
 int cmd_deploy_disk(CmdDeploy *d, Err *err) _must_check_;
 /* Says how many migrations the fetched release brings. */

@@ -96,6 +96,8 @@ void cmd_man(Buf *out)
                  "instance\n.SH SYNOPSIS\n.B atoll\n.I VERB\n[options]\n.SH VERBS\n");
     for (size_t i = 0; verbs[i]; i++) {
         const Verb *v = verbs[i];
+        if (v->hidden)
+            continue;
         buf_str(out, ".SS atoll ");
         roff(out, v->usage);
         buf_char(out, '\n');
@@ -114,6 +116,8 @@ void cmd_man(Buf *out)
             "and the public halves.\n.TP\n.I ~/.cache/atoll/\nTokens (0600) and what a cloud "
             "offers, for an hour. May be deleted at any time.\n"
             ".SH ENVIRONMENT\n.TP\n.B ATOLL_PASSPHRASE_FILE\nFile whose first line is the "
-            "passphrase of the operator's key.\n.TP\n.B OS_*\nAs openstacksdk reads them.\n.TP\n"
+            "passphrase of the operator's key.\n.TP\n.B ATOLL_VAULT_FILE\nOn a control server: "
+            "the vault, in place of key and passphrase.\n.TP\n.B OS_*\nAs openstacksdk reads "
+            "them.\n.TP\n"
             ".B NO_COLOR\nNo colours.\n");
 }

@@ -4,24 +4,7 @@
 
 #define OUTPUT_MAX ((size_t)64 << 10)
 
-static bool collect(void *user, const AskTarget *t, const char *from, Str data)
-{
-    (void)t;
-    (void)from;
-    buf_add(user, data.p, data.n);
-    return true;
-}
-
-/* `words` (NULL-ended) for bin/tootctl; what it wrote is appended to *out. */
-static int tootctl(AskSession *s, const char *const *words, int *ret_status, Buf *out, Err *err)
-{
-    _cleanup_(ask_clear) Ask a = {.verb = ASK_EXEC, .limit = 10 * MINUTE};
-
-    strlist_add(&a.argv, "bin/tootctl");
-    for (size_t i = 0; words[i]; i++)
-        strlist_add(&a.argv, words[i]);
-    return ask_session_run(s, &a, &(AskOutput){.part = collect, .user = out}, ret_status, err);
-}
+#define LIMIT (10 * MINUTE)
 
 /* "New password: ..." */
 static Str password_in(const Buf *out)
@@ -37,17 +20,21 @@ static int make(AskSession *s, Buf *out, Err *err)
     const char *name = s->c->island.owner.name, *email = s->c->island.owner.email;
     int status = 0;
 
-    int r = tootctl(s,
-                    (const char *const[]){"accounts", "create", name, "--email", email,
-                                          "--confirmed", "--role", "Owner", NULL},
-                    &status, out, err);
+    int r = ask_session_collect(s,
+                                (const char *const[]){"bin/tootctl", "accounts", "create", name,
+                                                      "--email", email, "--confirmed", "--role",
+                                                      "Owner", NULL},
+                                LIMIT, &status, out, err);
     /* A run that died may have made it; its password was seen by nobody. */
     if (r == 0 && status != 0 && strstr(out->p, "taken"))
-        r = tootctl(s, (const char *const[]){"accounts", "modify", name, "--reset-password", NULL},
-                    &status, out, err);
+        r = ask_session_collect(s,
+                                (const char *const[]){"bin/tootctl", "accounts", "modify", name,
+                                                      "--reset-password", NULL},
+                                LIMIT, &status, out, err);
     if (r == 0 && status == 0)
-        r = tootctl(s, (const char *const[]){"accounts", "modify", name, "--approve", NULL},
-                    &status, out, err);
+        r = ask_session_collect(
+            s, (const char *const[]){"bin/tootctl", "accounts", "modify", name, "--approve", NULL},
+            LIMIT, &status, out, err);
     if (r < 0 || status == 0)
         return r;
     Str last = str_trim(buf_as_str(out));

@@ -12,15 +12,6 @@ static int digest(const char *path, Buf *ret, Err *err)
     return crypt_hash_file(CRYPT_SHA256, path, ret, err);
 }
 
-static json_t *texts_new(const StrList *l)
-{
-    json_t *a = json_array();
-
-    for (size_t i = 0; i < l->len; i++)
-        json_array_append_new(a, json_string(l->items[i]));
-    return a;
-}
-
 /* Which objects: of a delete, the very one. */
 static json_t *step_new(const Goal *g, const Step *s)
 {
@@ -48,8 +39,8 @@ int cmd_saved_write(const Cmd *c, const GoalAsk *ask, const CmdPlan *p, const ch
         "{s:i, s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o}", "atoll_plan", SAVED_VERSION,
         "atoll", ATOLL_VERSION, "island", c->island.name, "file_sha256", hash.p, "made_at",
         time_format(time_now(), false, now), "projects", projects_new(p->world.facts),
-        "allow_rebuild", ask->rebuild, "only", texts_new(&p->goal.only), "replace_ids",
-        texts_new(&p->goal.replace), "delete", texts_new(&p->goal.release), "steps", steps);
+        "allow_rebuild", ask->rebuild, "only", json_list_new(&p->goal.only), "replace_ids",
+        json_list_new(&p->goal.replace), "delete", json_list_new(&p->goal.release), "steps", steps);
     _cleanup_free_ char *text = json_dumps(plan, JSON_INDENT(1) | JSON_SORT_KEYS);
     BUG_IF(!text);
     _cleanup_free_ char *whole = xasprintf("%s\n", text);

@@ -3,6 +3,7 @@
 #include "cloud/quota.h"
 #include "cmd/cmd.h"
 #include "cmd/progress.h"
+#include "host/backup.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -50,10 +51,16 @@ void cmd_ask_goal(const CmdAsk *ask, GoalAsk *ret)
     add_all(&ret->release, &ask->release);
 }
 
+ApplyLook cmd_look(const Cmd *c)
+{
+    return (ApplyLook){&c->clouds, &c->island, c->release, c->stop};
+}
+
 int cmd_plan_quiet(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
 {
     Msec now = time_now();
-    int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, now, &ret->world, err);
+    ApplyLook look = cmd_look(c);
+    int r = apply_look(&look, c->cache_dir, now, &ret->world, err);
     if (r < 0)
         return r;
     int64_t unknown = ask->destroy ? 0 : release_unknown(ret->world.mail);
@@ -86,6 +93,8 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     _cleanup_(err_clear) Err quota = {0};
     int fits = cmd_plan_quota(c, ret, &quota);
     r = cmd_plan_print(c, ret, now, err);
+    if (!ask->destroy)
+        cmd_tls_warn(c, now);
     _cleanup_(err_clear) Err clock = {0};
     if (cmd_check_clock(c, &clock) < 0)
         log_warn("%s; %s", clock.text, clock.hint);
@@ -102,7 +111,12 @@ static int before_send(void *user, Err *err)
 {
     Cmd *c = user;
 
-    return cmd_tls_vault(c, c->vault, err);
+    int r = cmd_tls_vault(c, c->vault, err);
+    if (r == 0 && cmd_has_control(c))
+        r = cmd_control_kit(c, err);
+    if (r == 0 && c->island.backup.on)
+        r = backup_vault(c->vault, &c->keys.recipients, err);
+    return r;
 }
 
 /* A wrong passphrase is better known before the lease than in the middle of the steps. */
@@ -139,6 +153,8 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
     }
     if (needs_keys(p)) {
         int r = cmd_need_keys(c, err);
+        if (r == 0)
+            r = cmd_control_check(c, err);
         if (r < 0)
             return r;
     }
@@ -162,7 +178,7 @@ int cmd_perform(Cmd *c, CmdPlan *p, const CmdPerform *how, Err *err)
                             .holder = holder,
                             .lease_wait_ms = how->lease_wait_ms,
                             .timeout_ms = how->timeout_ms,
-                            .release = how->release,
+                            .release = c->release,
                             .no_wait = how->no_wait,
                             .stop = c->stop,
                             .event = progress_event,

@@ -5,7 +5,10 @@ void cmd_release_read(const Cmd *c, const World *w, ReleaseRecord *ret)
 {
     _cleanup_json_ json_t *file = island_release_new(&c->island);
 
-    (void)release_read(w->mail, file, ret); /* none: the file's */
+    if (!release_read(w->mail, file, ret)) { /* the file's */
+        _cleanup_free_ char *db = island_first_server(&c->island, ROLE_POSTGRES);
+        ret->db = MAX(release_found_db(w, db ? db : ""), 1);
+    }
 }
 
 /* The content type has all that counts; the body is for a person who looks. */
@@ -32,5 +35,8 @@ int cmd_release_put(Cmd *c, const ReleaseRecord *r, Err *err)
         (void)err_set(err, ERR_CHANGED, "another run has gone on with the release meanwhile");
         return err_hint(err, "`atoll status` shows it; `atoll deploy` goes on from there");
     }
-    return k < 0 ? err_wrap(err, "writing down the release") : 0;
+    if (k < 0)
+        return err_wrap(err, "writing down the release");
+    c->release = r->number;
+    return 0;
 }

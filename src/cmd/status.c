@@ -71,11 +71,10 @@ static const char *health_of(const Resource *host, Msec now)
 /* What the row says of a host's report; null for what an older atoll does not tell. */
 static void add_report(json_t *row, const json_t *report)
 {
-    static const char *const parts[][2] = {{"release", "release"},
-                                           {"version", "atoll"},
-                                           {"started", "started"},
-                                           {"services", "services"},
-                                           {"backlog", "backlog"}};
+    static const char *const parts[][2] = {{"release", "release"}, {"version", "atoll"},
+                                           {"started", "started"}, {"services", "services"},
+                                           {"backlog", "backlog"}, {"clients", "clients"},
+                                           {"tls", "tls"}};
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         json_t *value = json_object_get(report, parts[i][0]);
@@ -173,18 +172,47 @@ static json_t *backlog_of(const json_t *servers)
     return json_null();
 }
 
+/* Of all streaming servers that tell; null if none does. */
+static json_t *clients_of(const json_t *servers)
+{
+    static const char *const types[] = {"websocket", "eventsource"};
+    json_int_t sums[ARRAY_LEN(types)] = {0};
+    const json_t *row;
+    bool told = false;
+    size_t i;
+
+    json_array_foreach (servers, i, row) {
+        const json_t *clients = json_object_get(row, "clients");
+
+        told = told || json_is_object(clients);
+        for (size_t k = 0; k < ARRAY_LEN(types); k++)
+            sums[k] += json_int(clients, types[k], 0);
+    }
+    return told ? json_make_new("{s:I, s:I}", types[0], sums[0], types[1], sums[1]) : json_null();
+}
+
+/* Null without a search tier. */
+static json_t *search_new(const Cmd *c, const ReleaseRecord *r)
+{
+    if (!cmd_has_search(c))
+        return json_null();
+    return json_make_new("{s:s, s:s, s:s}", "image", c->island.search.image, "version",
+                         c->island.search.version, "indexes",
+                         !r->index      ? "none"
+                         : r->index_due ? "due"
+                                        : "made");
+}
+
 json_t *status_island_new(const Cmd *c, const World *w, const json_t *servers, bool as_file)
 {
     _cleanup_(release_clear) ReleaseRecord release = {0};
-    json_t *told = json_array();
 
     cmd_release_read(c, w, &release);
-    for (size_t i = 0; i < release.told.len; i++)
-        json_array_append_new(told, json_string(release.told.items[i]));
-    return json_make_new("{s:s, s:s, s:s, s:b, s:s, s:O, s:O, s:o, s:b, s:b, s:b, s:o}", "name",
-                         c->island.name, "domain", c->island.domain, "cloud", c->island.cloud,
-                         "as_file", as_file, "phase", release_phase_word(release.phase), "now",
-                         release.now, "to", release.to, "told", told, "installed",
-                         release.number > 0, "maintenance", release.maintenance, "upgrading",
-                         release.atoll_to != NULL, "backlog", backlog_of(servers));
+    return json_make_new(
+        "{s:s, s:s, s:s, s:b, s:s, s:O, s:O, s:o, s:b, s:b, s:b, s:o, s:o, s:o}", "name",
+        c->island.name, "domain", c->island.domain, "cloud", c->island.cloud, "as_file", as_file,
+        "phase", release_phase_word(release.phase), "now", release.now, "to", release.to, "told",
+        json_list_new(&release.told), "installed", release.number > 0, "maintenance",
+        release.maintenance, "upgrading", release.atoll_to != NULL, "backlog", backlog_of(servers),
+        "clients", clients_of(servers), "search", search_new(c, &release));
 }

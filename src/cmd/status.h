@@ -10,14 +10,16 @@
  * {key, roles: "edge web", status: the cloud's word, address, health: state of its newest report,
  * or "silent", "new", "booting", "no report"; reported: when, or "";
  * by its report, or null: release {kind, version, ref}, atoll: its version, started: since when it
- * runs, services [{name, state, why, restarts}], backlog {queues: {name: jobs}, busy: jobs};
- * why: what is not well, in words, or ""} */
+ * runs, services [{name, state, why, restarts}], backlog {queues: {name: jobs}, busy: jobs},
+ * clients {websocket: n, eventsource: n} of its streaming server; why: what is not well, in words,
+ * or ""} */
 json_t *status_servers_new(Cmd *c, const World *w, Msec now);
 /* {name, domain, cloud, as_file: bool, phase: of the release's change, now, to, told: [..],
  * installed: bool, maintenance: bool, upgrading: bool, backlog: as above
- * or null}; `servers` as above. */
+ * or null, clients: of all streaming servers or null, search: {image, version, indexes: "none",
+ * "made" or, after a deploy, "due"} or null}; `servers` as above. */
 json_t *status_island_new(const Cmd *c, const World *w, const json_t *servers, bool as_file);
-/* The same for a person: release, deploy, upgrade, maintenance and jobs, as far as there is
+/* The same for a person: release, deploy, upgrade, maintenance, search and jobs, as far as there is
  * something to say; a table, and below it what is not well, or (`all`) every service. */
 void status_print_island(const Cmd *c, const World *w, const json_t *island);
 void status_print_servers(const Cmd *c, const json_t *servers, Msec now, bool all);

@@ -113,6 +113,15 @@ static void say_backlog(const Cmd *c, const json_t *backlog)
              list.len ? ")" : "", (long long)json_int(backlog, "busy", 0));
 }
 
+static void say_clients(const Cmd *c, const json_t *clients)
+{
+    long long ws = json_int(clients, "websocket", 0), sse = json_int(clients, "eventsource", 0);
+
+    if (json_is_object(clients))
+        say_line(c, "streaming    %lld connected (%lld by WebSocket, %lld event sources)", ws + sse,
+                 ws, sse);
+}
+
 static void say_release(const Cmd *c, const json_t *island, const ReleaseRecord *release)
 {
     char words[128], to[128];
@@ -131,6 +140,20 @@ static void say_release(const Cmd *c, const json_t *island, const ReleaseRecord 
     }
 }
 
+static void say_search(const Cmd *c, const json_t *search)
+{
+    static const struct {
+        const char *indexes, *words;
+    } rows[] = {{"none", "; its indexes are not made yet: `atoll apply` makes them"},
+                {"due", "; its indexes may be of the release before: `atoll apply` looks"},
+                {"made", ""}};
+
+    for (size_t i = 0; json_is_object(search) && i < ARRAY_LEN(rows); i++)
+        if (streq(rows[i].indexes, json_str(search, "indexes")))
+            cmd_say(c, "search       %s %s%s\n", json_str_or(search, "image", ""),
+                    json_str_or(search, "version", ""), rows[i].words);
+}
+
 void status_print_island(const Cmd *c, const World *w, const json_t *island)
 {
     _cleanup_(release_clear) ReleaseRecord release = {0};
@@ -142,7 +165,9 @@ void status_print_island(const Cmd *c, const World *w, const json_t *island)
                 release.atoll_told.len);
     if (release.maintenance)
         cmd_say(c, "maintenance  the edge answers 503; `atoll maintenance off` opens it\n");
+    say_search(c, json_object_get(island, "search"));
     say_backlog(c, json_object_get(island, "backlog"));
+    say_clients(c, json_object_get(island, "clients"));
 }
 
 void status_print_servers(const Cmd *c, const json_t *servers, Msec now, bool all)

@@ -110,9 +110,10 @@ static int run(Cmd *c, char **operands, Err *err)
         return err_set(err, ERR_USAGE, "usage: atoll adopt KIND[.KEY] ID");
     if (strchr(operands[1], '/') || !*operands[1])
         return err_set(err, ERR_USAGE, "'%s' is no id", operands[1]);
+    ApplyLook look = cmd_look(c);
     int r = parse_what(operands[0], &kind, &key, err);
     if (r == 0)
-        r = apply_look(&c->clouds, &c->island, c->cache_dir, false, time_now(), &p.world, err);
+        r = apply_look(&look, c->cache_dir, time_now(), &p.world, err);
     if (r == 0)
         r = island_preflight(&c->island, p.world.facts, err);
     if (r == 0)

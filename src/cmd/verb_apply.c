@@ -10,12 +10,8 @@ typedef struct Options {
 
 static const Opt options[] = {
     OPT_YES(Options),
-    {.name = "package",
-     .type = OPT_STRING,
-     .argument = "FILE",
-     .sentence = "atoll's own .deb, which new servers install (default: beside the program, or in "
-                 "apt's archive).",
-     .offset = offsetof(Options, package)},
+    OPT_PACKAGE(Options,
+                ", which new servers install (default: beside the program, or in apt's archive)."),
     {.name = "no-wait",
      .type = OPT_FLAG,
      .sentence =
@@ -49,7 +45,8 @@ static int read_saved(const Cmd *c, const char *path, CmdSaved *ret, Err *err)
 }
 
 /* From the first whole apply on, the cloud says which release runs, and only a deploy changes it.
- * Then the owner's account. Each is done once, and what a killed run left is done by the next. */
+ * Then the owner's account, then the search index. Each is done once, and what a killed run left is
+ * done by the next. */
 static int finish_install(Cmd *c, const CmdPlan *p, Err *err)
 {
     _cleanup_(release_clear) ReleaseRecord r = {0};
@@ -60,14 +57,17 @@ static int finish_install(Cmd *c, const CmdPlan *p, Err *err)
         r.number = 1;
         k = cmd_release_put(c, &r, err);
     }
-    if (k < 0 || r.owner || !c->island.owner.name)
-        return k;
-    k = cmd_owner_make(c, err);
     if (k < 0)
-        return err_wrap(err, "making the owner's account");
-    r.number++;
-    r.owner = true;
-    return cmd_release_put(c, &r, err);
+        return k;
+    if (!r.owner && c->island.owner.name) {
+        k = cmd_owner_make(c, err);
+        if (k < 0)
+            return err_wrap(err, "making the owner's account");
+        r.number++;
+        r.owner = true;
+        k = cmd_release_put(c, &r, err);
+    }
+    return k < 0 ? k : cmd_search_settle(c, &r, err);
 }
 
 /* A tree that can't be had is better known before servers wait for it. */
@@ -142,6 +142,9 @@ const Verb verb_apply = {
         "on this machine is taken over at once.\n\n"
         "The first apply makes the island's secrets and seals them into the vault container, for "
         "the operator's key and the recovery key that `atoll init` made.\n\n"
+        "Where a tier has the role search, its indexes are made by Mastodon's own tootctl, once, "
+        "after the owner's account. If that fails all else is done (exit 3), and the next apply "
+        "tries it again.\n\n"
         "The certificate and key of edge.tls are checked (the key is the certificate's, the domain "
         "is in it, it has not ended) and sealed into the vault too; servers are sent them with "
         "their settings, and nginx takes a renewed one without a dropped connection. Where the "

@@ -56,6 +56,13 @@ static int run(Cmd *c, char **operands, Err *err)
     check_login(&l, "login", c->clouds.of[CLOUD_OF_ISLAND]);
     if (c->owned[CLOUD_OF_MEDIA])
         check_login(&l, "media", c->owned[CLOUD_OF_MEDIA]);
+    if (c->owned[CLOUD_OF_BACKUP])
+        check_login(&l, "backup", c->owned[CLOUD_OF_BACKUP]);
+    if (cmd_has_control(c)) {
+        _cleanup_(err_clear) Err no_login = {0};
+        int k = cmd_control_check(c, &no_login);
+        say(&l, k, &no_login, "control", "its logins can be handed on");
+    }
     if (l.failed == 0)
         check_services(&l, c->clouds.of[CLOUD_OF_ISLAND]);
     if (l.failed == 0) {

@@ -1,4 +1,6 @@
 /* atoll deploy: another release of Mastodon, without an outage. */
+#include "base/log.h"
+#include "cmd/backup_age.h"
 #include "cmd/deploy.h"
 #include "deploy/rules.h"
 #include "host/mail.h"
@@ -99,6 +101,7 @@ static int check_way(const CmdDeploy *d, const json_t *to, Err *err)
     rules_find(&(DeployWay){.from = &a,
                             .to = &b,
                             .tree = streq(json_str(to, "kind"), "tree"),
+                            .search = cmd_has_search(d->c),
                             .swift = true,
                             .today = today},
                &l);
@@ -117,15 +120,38 @@ static int check_way(const CmdDeploy *d, const json_t *to, Err *err)
     return err_set(err, ERR_PREFLIGHT, "%s", l.items[0].words);
 }
 
+/* A deploy is no reason to refuse for want of a backup, but one to say so. */
+static int say_backup(Cmd *c, Err *err)
+{
+    _cleanup_(buf_clear) Buf words = BUF_INIT(BUF_MAX_LINE);
+    BackupAge age;
+
+    if (!c->island.backup.on) {
+        cmd_say(c, "  backup: none; `backup: {}` in %s makes them, or copy the database first\n",
+                c->island.path);
+        return 0;
+    }
+    int r = cmd_backup_age(c, &age, err);
+    if (r < 0)
+        return r;
+    Msec now = cloud_now(c->clouds.of[CLOUD_OF_BACKUP]);
+    cmd_backup_age_words(&age, now, &words);
+    cmd_say(c, "  backup: %s\n", words.p);
+    const char *warning = cmd_backup_age_warning(&age, c->island.backup.every_h, now);
+    if (warning)
+        log_warn("%s", warning);
+    return 0;
+}
+
 /* Its archive may be gone from the cloud all the same, and a new server needs it. */
-static int runs_already(const CmdDeploy *d, const Options *o, const json_t *to, Err *err)
+static int runs_already(CmdDeploy *d, const Options *o, const json_t *to, Err *err)
 {
     char words[128];
 
     int r = o->from && !o->dry_run ? cmd_tree_put(d->c, to, o->from, err) : 0;
     if (r == 0)
         cmd_say(d->c, "%s runs %s already.\n", d->c->island.name, release_words(to, words));
-    return r;
+    return r == 0 && !o->dry_run ? cmd_search_settle(d->c, &d->record, err) : r;
 }
 
 static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_nothing, Err *err)
@@ -141,15 +167,13 @@ static int begin(CmdDeploy *d, const Options *o, const char *version, bool *ret_
         return runs_already(d, o, to, err);
     say_plan(d, to);
     r = check_way(d, to, err);
+    if (r == 0)
+        r = cmd_deploy_unchanged(d, err);
     if (r < 0)
         return r;
-    if (d->plan.steps.len > 0) {
-        (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %zu changes",
-                      d->plan.steps.len);
-        return err_hint(err, "`atoll apply` first");
-    }
-    cmd_say(d->c, "  backup: atoll makes none yet; copy the database first\n");
-    r = cmd_deploy_disk(d, err);
+    r = say_backup(d->c, err);
+    if (r == 0)
+        r = cmd_deploy_disk(d, err);
     if (r < 0)
         return r;
     *ret_nothing = o->dry_run;
@@ -215,12 +239,10 @@ static int run(Cmd *c, char **operands, Err *err)
                        "'%s' is no version: letters, digits, dots and dashes, such as v4.7.6",
                        version);
     int r = cmd_deploy_look(&d, err);
+    if (r == 0)
+        r = cmd_deploy_installed(&d, err);
     if (r < 0)
         return r;
-    if (d.record.number == 0) {
-        (void)err_set(err, ERR_PREFLIGHT, "%s is not installed yet", c->island.name);
-        return err_hint(err, "`atoll apply` installs the release that the file names");
-    }
     r = d.record.phase == RELEASE_DONE ? begin(&d, o, version, &nothing, err)
                                        : resume(&d, o, version, err);
     return r < 0 || nothing || o->dry_run ? r : cmd_deploy_run(&d, err);
@@ -239,6 +261,9 @@ const Verb verb_deploy = {
         "A server that does not become healthy ends it: all goes back to the old release by "
         "itself, and the exit status is 9. A migration after the restart that fails leaves the new "
         "release running; `atoll deploy` tries it again.\n\n"
+        "With a search tier the definitions of indexes are compared at the end. Where they are "
+        "others tootctl brings the mappings up to date; if it can't, the release runs all the same "
+        "(exit 3), and it is said what makes the index anew, which is for a person to begin.\n\n"
         "A release that is a source tree, or an image in a file, is uploaded first: with VERSION "
         "of another than the "
         "island file names, --from gives its archive. A version is never changed: another archive "

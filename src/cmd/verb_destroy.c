@@ -76,7 +76,10 @@ static int run(Cmd *c, char **operands, Err *err)
         if (is_kept(have))
             cmd_say(c, "  %s %s (%s)\n", resource_row(have->kind)->word, have->key, have->name);
     }
-    cmd_say(c, "`atoll destroy --data` deletes them. %s.\n", cost.p);
+    cmd_say(c, "%s. %s.\n",
+            o->data ? "No command of atoll's deletes backups: their container goes by hand"
+                    : "`atoll destroy --data` deletes them, but for backups",
+            cost.p);
     return 0;
 }
 
@@ -87,7 +90,8 @@ const Verb verb_destroy = {
     .text =
         "Deletes everything that carries the island's marker, in the order that the services "
         "accept, except what is protected: volumes, the media and vault containers, the floating "
-        "IP. With --data these go as well, after the island's name was typed.\n\n"
+        "IP. With --data these go as well, after the island's name was typed. Backups stay "
+        "whatever is said: their container is deleted by hand.\n\n"
         "Nothing without the island's marker is touched.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),

@@ -2,8 +2,6 @@
 #include "cmd/cmd.h"
 #include "host/keys.h"
 #include "io/file.h"
-#include <stdio.h>
-#include <unistd.h>
 
 typedef struct Options {
     const char *cloud, *media_cloud, *domain, *recovery_file;
@@ -25,11 +23,7 @@ static const Opt options[] = {
      .argument = "DOMAIN",
      .sentence = "The instance's domain (default: NAME.example).",
      .offset = offsetof(Options, domain)},
-    {.name = "recovery-file",
-     .type = OPT_STRING,
-     .argument = "FILE",
-     .sentence = "Write the recovery key to a new file (0600) instead of showing it.",
-     .offset = offsetof(Options, recovery_file)},
+    OPT_RECOVERY_FILE(Options),
     OPT_END,
 };
 
@@ -105,25 +99,6 @@ static int prepare_file(Cmd *c, const char *island, const CloudConfig *config, B
     return island_parse(c->common.file, buf_as_str(ret), &parsed, err);
 }
 
-/* Shows the recovery key, or writes it where the person said. */
-static int keep_recovery(void *user, const Secret *recovery, Err *err)
-{
-    const Cmd *c = user;
-    const Options *o = c->options;
-    if (!o->recovery_file) {
-        printf("\nThe recovery key. It is shown this once; write it down, keep it elsewhere:\n\n"
-               "    %s\n\n",
-               secret_expose(recovery).p);
-        return fflush(stdout) == 0 ? 0 : err_set(err, ERR_IO, "cannot show the recovery key: %m");
-    }
-    _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_LINE);
-    buf_printf(&text, "%s\n", secret_expose(recovery).p);
-    int r = file_create(o->recovery_file, buf_as_str(&text), 0600, err);
-    if (r == 0)
-        cmd_say(c, "made  %s: the recovery key; keep it elsewhere\n", o->recovery_file);
-    return r;
-}
-
 static int make_keys(Cmd *c, const char *island, Err *err)
 {
     const Options *o = c->options;
@@ -132,15 +107,13 @@ static int make_keys(Cmd *c, const char *island, Err *err)
         cmd_say(c, "kept  %s: the operator's key was there\n", paths.key_path);
         return 0;
     }
-    if (!o->recovery_file && !isatty(STDOUT_FILENO)) {
-        err_set(err, ERR_USAGE,
-                "the recovery key is shown once, and standard output is no terminal");
-        return err_hint(err, "--recovery-file FILE writes it to a file");
-    }
+    CmdRecovery recovery = {.c = c, .file = o->recovery_file};
     _cleanup_secret_ Secret *passphrase = NULL;
-    int r = keys_passphrase(true, &passphrase, err);
+    int r = cmd_recovery_can(&recovery, err);
     if (r == 0)
-        r = keys_make(island, passphrase, keep_recovery, c, err);
+        r = keys_passphrase(true, &passphrase, err);
+    if (r == 0)
+        r = keys_make(island, passphrase, cmd_recovery_keep, &recovery, err);
     if (r == 0)
         cmd_say(c, "made  %s: the operator's key\n", paths.key_path);
     return r;

@@ -82,12 +82,15 @@ static int run(Cmd *c, char **operands, Err *err)
     if (!on && !streq(word, "off"))
         return err_set(err, ERR_USAGE, "`atoll maintenance` is told on or off");
     int r = cmd_deploy_look(&d, err);
+    if (r == 0)
+        r = cmd_deploy_installed(&d, err);
     if (r < 0)
         return r;
     ask_edges(&c->island, &d.plan.world, &d.ask);
-    if (d.record.number == 0 || d.ask.only.len == 0) {
-        (void)err_set(err, ERR_PREFLIGHT, "%s is not installed yet", c->island.name);
-        return err_hint(err, "`atoll apply` installs it");
+    if (d.ask.only.len == 0) {
+        (void)err_set(err, ERR_PREFLIGHT, "no server of %s with the role edge is there",
+                      c->island.name);
+        return err_hint(err, "`atoll apply` makes it");
     }
     bool was = d.record.maintenance;
     if (was != on)

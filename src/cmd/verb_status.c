@@ -1,6 +1,9 @@
 /* atoll status: one screen: what runs, how well, and what is under way. */
 #include "base/log.h"
+#include "cmd/backup_age.h"
+#include "cmd/restore_island.h"
 #include "cmd/status.h"
+#include "host/boot.h"
 #include <stdio.h>
 
 typedef struct Options {
@@ -53,12 +56,27 @@ static void print_json(json_t *island, const json_t *rows)
     }
 }
 
+/* What keeps an edge from getting its certificate, in certbot's words. */
+static void warn_of_renewal(const json_t *rows)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach (rows, i, row) {
+        const char *why = json_str_or(row, "tls.why", "");
+        if (*why)
+            log_warn("%s gets no new certificate: %s", json_str_or(row, "key", "?"), why);
+    }
+}
+
 /* What the edge serves, by what the cloud says: no call. */
 static void print_certificate(const Cmd *c, Msec now)
 {
-    char at[TIME_TEXT_MAX], span[TIME_TEXT_MAX];
+    char at[TIME_TEXT_MAX];
     bool soon = c->has_tls && c->tls.ends - now < TLS_WARN;
 
+    if (c->island.edge.https && !c->has_tls && *c->island.edge.acme_email && !c->common.json)
+        cmd_say(c, "tls          no certificate yet: browsers are shown one that signs itself\n");
     if (!c->island.edge.https || !c->has_tls)
         return;
     time_format(c->tls.ends, false, at);
@@ -67,12 +85,88 @@ static void print_certificate(const Cmd *c, Msec now)
                                soon ? 1 : 0));
     else
         cmd_say(c, "tls          certificate until %s\n", at);
-    if (soon && c->tls.ends <= now)
-        log_warn("the certificate ended at %s: browsers refuse it; put a new one at %s and apply",
-                 at, c->island.edge.tls_certificate);
-    else if (soon)
-        log_warn("the certificate ends in %s: put a new one at %s and apply",
-                 time_span(c->tls.ends - now, span), c->island.edge.tls_certificate);
+    cmd_tls_warn(c, now);
+}
+
+/* Backups that can't be looked at are no reason to say nothing of all else. */
+static void print_backup(Cmd *c)
+{
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_(buf_clear) Buf words = BUF_INIT(BUF_MAX_LINE);
+    char log[TIME_TEXT_MAX], copy[TIME_TEXT_MAX], signed_at[TIME_TEXT_MAX], proven[TIME_TEXT_MAX];
+    BackupAge age;
+
+    if (!c->island.backup.on)
+        return;
+    if (cmd_backup_age(c, &age, &err) < 0) {
+        log_warn("%s", err.text);
+        return;
+    }
+    Msec now = cloud_now(c->clouds.of[CLOUD_OF_BACKUP]);
+    const char *warning = cmd_backup_age_warning(&age, c->island.backup.every_h, now);
+    if (c->common.json) {
+        cmd_json(json_make_new(
+            "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?}", "event", "backup", "log",
+            age.log ? time_format(age.log, false, log) : NULL, "copy",
+            age.copy ? time_format(age.copy, false, copy) : NULL, "countersigned",
+            age.countersigned ? time_format(age.countersigned, false, signed_at) : NULL, "proven",
+            age.proven ? time_format(age.proven, false, proven) : NULL, "warning", warning));
+        return;
+    }
+    cmd_backup_age_words(&age, now, &words);
+    cmd_say(c, "backup       %s\n", words.p);
+    if (warning)
+        log_warn("%s", warning);
+}
+
+/* A restore that is under way, and the volumes that the database had before. */
+static void print_restore(const Cmd *c, const CmdPlan *p)
+{
+    _cleanup_(release_clear) ReleaseRecord release = {0};
+    _cleanup_(strlist_clear) StrList kept = {0};
+
+    cmd_release_read(c, &p->world, &release);
+    cmd_restore_kept(&p->goal, &p->world, &kept);
+    _cleanup_free_ char *words = cmd_restore_words_new(&release);
+    if (c->common.json && (words || kept.len)) {
+        cmd_json(json_make_new("{s:s, s:s, s:s?, s:o, s:b}", "event", "database", "swap",
+                               release_swap_word(release.swap), "to", release.restore_to, "kept",
+                               json_list_new(&kept), "undo", release.db_before > 0));
+        return;
+    }
+    if (c->common.json)
+        return;
+    if (words)
+        cmd_say(c, "restore      %s\n", words);
+    for (size_t i = 0; i < kept.len; i++)
+        cmd_say(c,
+                "kept         %s: not the database's now; `atoll apply --delete %s` lets "
+                "it go\n",
+                kept.items[i], kept.items[i]);
+    if (!words && release.db_before && kept.len)
+        cmd_say(c, "             `atoll restore --island --undo` goes back to the one of before\n");
+}
+
+/* In the last third: half of the time has gone by in which an apply, or the control server, would
+ * have renewed them. */
+static void warn_of_ends(const World *w, Msec now)
+{
+    const Resource *first = NULL;
+    Msec until = now + MAIL_URL_LIFE / 3;
+    char span[TIME_TEXT_MAX];
+
+    for (size_t i = 0; i < w->items.len; i++) {
+        const Resource *r = &w->items.items[i];
+        Msec end = r->kind == RESOURCE_HOST ? json_int(r->attrs, "sent_until", 0) : 0;
+        if (end > now && end < until) {
+            first = r;
+            until = end;
+        }
+    }
+    if (first)
+        log_warn("the mailbox addresses of %s end in %s, and then it can only be replaced: "
+                 "`atoll renew` sends new ones",
+                 first->key, time_span(until - now, span));
 }
 
 static int run(Cmd *c, char **operands, Err *err)
@@ -83,7 +177,8 @@ static int run(Cmd *c, char **operands, Err *err)
     _cleanup_(next_clear) Next next = {0};
     _cleanup_(buf_clear) Buf cost = BUF_INIT(BUF_MAX_LINE), under_way = BUF_INIT(BUF_MAX_LINE);
 
-    int r = apply_look(&c->clouds, &c->island, c->cache_dir, false, time_now(), &p.world, err);
+    ApplyLook look = cmd_look(c);
+    int r = apply_look(&look, c->cache_dir, time_now(), &p.world, err);
     if (r < 0)
         return r;
     Msec now = cloud_now(c->clouds.of[CLOUD_OF_ISLAND]);
@@ -103,6 +198,10 @@ static int run(Cmd *c, char **operands, Err *err)
         print_json(island, rows);
         print_addresses(c, &p.world);
         print_certificate(c, now);
+        print_backup(c);
+        print_restore(c, &p);
+        warn_of_renewal(rows);
+        warn_of_ends(&p.world, now);
         return 0;
     }
     cmd_cost(c, &cost);
@@ -115,6 +214,10 @@ static int run(Cmd *c, char **operands, Err *err)
     status_print_island(c, &p.world, island);
     print_addresses(c, &p.world);
     print_certificate(c, now);
+    print_backup(c);
+    print_restore(c, &p);
+    warn_of_renewal(rows);
+    warn_of_ends(&p.world, now);
     putchar('\n');
     status_print_servers(c, rows, now, o->all);
     return 0;
@@ -124,15 +227,21 @@ const Verb verb_status = {
     .name = "status",
     .usage = "status [options]",
     .sentence = "Show what runs, how well, and what is under way.",
-    .text = "The release, a change of it that is under way or waits, maintenance, when the "
-            "certificate ends (with a warning in its "
-            "last 14 days), jobs that wait "
-            "and are at work (as counted within the last minutes), and the public addresses. Each "
-            "server with what its host last reported and when (\"silent\" when it has not for 5 "
-            "minutes): health, the release it runs, how long the agent has been up. Where a server "
-            "does not run HEALTH has the cloud's word. Below that, what is not well, in the host's "
-            "own words, and a host whose atoll is another version; with -l every service.\n\n"
-            "It reads one object for each server more than `atoll plan` does.",
+    .text =
+        "The release, a change of it that is under way or waits, maintenance, when the "
+        "certificate ends (with a warning in its "
+        "last 14 days), jobs that wait "
+        "and are at work (as counted within the last minutes), and the public addresses. Each "
+        "server with what its host last reported and when (\"silent\" when it has not for 5 "
+        "minutes): health, the release it runs, how long the agent has been up. Where a server "
+        "does not run HEALTH has the cloud's word. Below that, what is not well, in the host's "
+        "own words, and a host whose atoll is another version; with -l every service.\n\n"
+        "With `backup:` in the file, how long ago the database's log and a whole copy of it "
+        "were stored, "
+        "and, on a machine that has the island's backup settings, when a backup was last "
+        "proven by a drill; a restore of the database that is under way, and what goes on with it; "
+        "and the volumes that it had before and that are kept.\n\n"
+        "It reads one object for each server more than `atoll plan` does.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),
     .options = options,

@@ -10,11 +10,7 @@ typedef struct Options {
 
 static const Opt options[] = {
     OPT_YES(Options),
-    {.name = "package",
-     .type = OPT_STRING,
-     .argument = "FILE",
-     .sentence = "atoll's own .deb (default: beside the program, or in apt's archive).",
-     .offset = offsetof(Options, package)},
+    OPT_PACKAGE(Options, " (default: beside the program, or in apt's archive)."),
     OPT_LEASE_WAIT(Options),
     OPT_END,
 };
@@ -86,20 +82,15 @@ static int upgrade_all(CmdDeploy *d, const char *sha, Err *err)
 
 static int check(const CmdDeploy *d, Err *err)
 {
-    if (d->record.number == 0)
-        return err_set(err, ERR_PREFLIGHT, "%s is not installed yet; `atoll apply` does that",
-                       d->c->island.name);
+    int r = cmd_deploy_installed(d, err);
+    if (r < 0)
+        return r;
     if (d->record.phase != RELEASE_DONE) {
         (void)err_set(err, ERR_CONFLICT, "a deploy is under way (%s)",
                       release_phase_word(d->record.phase));
         return err_hint(err, "`atoll deploy` finishes it, `atoll rollback` takes it back");
     }
-    if (d->plan.steps.len > 0 && d->record.atoll_told.len == 0) {
-        (void)err_set(err, ERR_PREFLIGHT, "the island is not what its file says: %zu changes",
-                      d->plan.steps.len);
-        return err_hint(err, "`atoll apply` first");
-    }
-    return 0;
+    return d->record.atoll_told.len ? 0 : cmd_deploy_unchanged(d, err);
 }
 
 static int run(Cmd *c, char **operands, Err *err)

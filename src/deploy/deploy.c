@@ -19,7 +19,7 @@ void deploy_waves(const ResourceVec *want, DeployWaves *ret)
             continue;
         if (json_bool(r->attrs, "scheduler", false))
             last = r->key;
-        else if (json_list_has(roles, "stream") || json_list_has(roles, "web"))
+        else if (json_bool(r->attrs, "streams_node", false) || json_list_has(roles, "web"))
             wave_of_one(ret, r->key);
         else if (json_list_has(roles, "worker"))
             strlist_add(&jobs, r->key);
@@ -65,6 +65,9 @@ static void settle(const ReleaseRecord *r, const json_t *release, ReleasePrepare
     ret->to = json_incref(runs);
     ret->prepare = prepare;
     ret->attempt = r->attempt;
+    /* Whether its definitions are others is looked at then, and found out again until it is done.
+     */
+    ret->index_due = r->index && (r->index_due || !release_same(r->now, release));
     strlist_clear(&ret->told);
 }
 

@@ -13,8 +13,9 @@
 #include "cloud/resource.h"
 #include "host/release.h"
 
-/* Hosts that change together, in this order: streaming and web servers one by one, then all servers
- * that only do jobs, and last the one whose worker takes the scheduler's queue. */
+/* Hosts that change together, in this order: web servers one by one (and those with Mastodon's own
+ * streaming server; atoll's is of no release), then all servers that only do jobs, and last the one
+ * whose worker takes the scheduler's queue. */
 typedef VEC(StrList) DeployWaves;
 /* From the wanted resources of an island (island/want.h). */
 void deploy_waves(const ResourceVec *want, DeployWaves *ret);

@@ -18,6 +18,16 @@ int64_t facts_free_kb(Str df)
     return parse_int(text, 0, INT64_MAX, &kb) ? kb : -1;
 }
 
+char *facts_index_new(Str sha256sum)
+{
+    Str digest;
+
+    if (!str_next(&sha256sum, ' ', &digest) || digest.n != 64 ||
+        strspn(digest.p, "0123456789abcdef") != 64)
+        return NULL;
+    return xstrndup(digest.p, 16);
+}
+
 /* The digits that a migration's file name begins with. */
 static Str version_of(Str file)
 {

@@ -8,6 +8,10 @@
 /* Free kilobytes, from `df -Pk PATH`; -1 if it is not that. */
 int64_t facts_free_kb(Str df);
 
+/* What a release's indexes are made from: 16 hex digits of the digest that `sha256sum` printed of
+ * the definitions (`app/chewy`); to be freed. NULL if it is not that. */
+char *facts_index_new(Str sha256sum);
+
 typedef struct Pending {
     int before, after; /* the restart: pre- and post-deployment migrations */
 } Pending;

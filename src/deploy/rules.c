@@ -115,6 +115,17 @@ static const Crossing crossings[] = {
      "release notes 4.7.6 (mastodon.md 0.1)"},
 };
 
+/* The last row that fits. The canary's tootctl knows what the newest does. */
+static const SearchRule search_rules[] = {
+    {NULL, "search deploy", false,
+     "the definitions of search indexes changed: this makes those anew and fills them, which takes "
+     "hours to days on a large instance; search is incomplete until it ends",
+     "lib/mastodon/cli/search.rb (mastodon.md 4.4)"},
+    {"4.4.1", "search deploy --only-mapping", true,
+     "the definitions of search indexes changed: their mappings are brought up to date",
+     "lib/mastodon/cli/search.rb, release notes 4.4.0 (mastodon/mastodon#35334)"},
+};
+
 /* Wrong with releases from `since` (or all) up to, not including, `fixed`. */
 typedef struct Defect {
     const char *since, *fixed;
@@ -463,6 +474,19 @@ void rules_find(const DeployWay *way, Findings *ret)
     if (way->from && !way->from->canary && !way->to->canary)
         cross(way, &found);
     sort(&found, ret);
+}
+
+const SearchRule *rules_search(const Version *to)
+{
+    const SearchRule *found = search_rules;
+
+    for (size_t i = 1; i < ARRAY_LEN(search_rules); i++) {
+        Version since = known(search_rules[i].since);
+
+        if (to->canary || version_compare(to, &since) >= 0)
+            found = &search_rules[i];
+    }
+    return found;
 }
 
 bool findings_refuse(const Findings *l)

@@ -67,6 +67,16 @@ typedef struct DeployWay {
 /* Appends what there is to say: refusals first, then warnings, then steps in the order of the way
  * (which is the order of `when`, then of the versions). Appending nothing is: just go. */
 void rules_find(const DeployWay *way, Findings *ret);
+/* What a release's tootctl does when the definitions of indexes are others than those that its
+ * search server has. What empties an index before it fills it again is a person's decision. */
+typedef struct SearchRule {
+    const char *since;   /* the first release of which this is so; NULL: any */
+    const char *command; /* what follows `bin/tootctl` */
+    bool by_itself;
+    const char *words; /* for an operator: a sentence without its full stop */
+    const char *source;
+} SearchRule;
+const SearchRule *rules_search(const Version *to);
 bool findings_refuse(const Findings *l);
 void findings_clear(Findings *l);
 DEFINE_CLEAR(Findings, findings_clear)

@@ -4,6 +4,7 @@
 #include "host/ask_run.h"
 #include "host/boot.h"
 #include "host/bundle.h"
+#include "host/edge_tls.h"
 #include "host/health.h"
 #include "host/machine.h"
 #include "host/mailbox.h"
@@ -23,8 +24,8 @@
 #define TURN_BUSY_MS 20 /* while somebody waits for an answer */
 #define REPORT_EVERY (1 * MINUTE)
 #define REPORT_LIFE_S (7 * DAY / SECOND)
-#define BACKLOG_EVERY (30 * SECOND)
-#define BACKLOG_RETRY (2 * SECOND)
+#define COUNT_EVERY (30 * SECOND)
+#define COUNT_RETRY (2 * SECOND)
 #define REPORT_GAP (1 * SECOND) /* of reports that differ in words only */
 #define POLL_FAST (1 * SECOND)
 #define POLL_SLOW (10 * SECOND)
@@ -35,6 +36,25 @@
 #define INSTALL_LIMIT (3 * MINUTE)
 #define FLUSH_MS (2 * SECOND)
 
+/* Numbers that go along with a report, asked of a service while it is well. */
+static const struct {
+    const char *part; /* of the report */
+    const char *service;
+    Role role;
+    ServiceHealth health;
+    HealthAsk ask;
+} count_rows[] = {
+    {"backlog", "redis", ROLE_REDIS, HEALTH_REDIS, ASK_BACKLOG},
+    {"clients", "stream", ROLE_STREAM, HEALTH_HTTP, ASK_CLIENTS},
+};
+
+typedef struct Count {
+    Health *asked;
+    json_t *found; /* NULL: not known */
+    Msec at;       /* when to ask again */
+    bool told;     /* the newest report has it */
+} Count;
+
 typedef struct Agent {
     const AgentOptions *o;
     AgentState state;
@@ -44,6 +64,7 @@ typedef struct Agent {
     ReleaseStore *releases;
     Upgrade *upgrade;
     Machine *machine; /* NULL on a pocket server */
+    EdgeTls *tls;
     /* The bundle that is run; number 0: none yet. */
     int64_t number;
     json_t *spec, *urls;
@@ -57,12 +78,8 @@ typedef struct Agent {
     Msec reported, healthy_since;
     AskRuns *asks;
     char started[TIME_TEXT_MAX];
-    /* Of Redis' server: what waits for the workers; NULL: not known. */
-    Health *backlog_asked;
-    json_t *backlog;
-    Msec backlog_at;   /* when to ask again */
-    bool backlog_told; /* the newest report has it */
-    char *trouble;     /* the mailbox's, as it was logged */
+    Count counts[ARRAY_LEN(count_rows)];
+    char *trouble; /* the mailbox's, as it was logged */
     char *machine_trouble;
 } Agent;
 
@@ -104,62 +121,89 @@ static char *report_body_new(const Agent *a, int64_t number, const char *state, 
         json_object_set(body, "release", json_object_get(a->spec, "release"));
     if (why && *why)
         json_object_set_new(body, "why", json_string(why));
+    json_t *tls = edge_tls_report_new(a->tls);
+    if (tls)
+        json_object_set_new(body, "tls", tls);
     return json_text_new(body);
 }
 
 /* Numbers change all the time: they go along with a report, and are no reason for one. */
-static char *with_backlog_new(const Agent *a, const char *body)
+static char *with_counts_new(const Agent *a, const char *body)
 {
     _cleanup_json_ json_t *whole = json_parse_new(body, strlen(body), NULL);
 
     BUG_IF(!whole);
-    if (a->backlog)
-        json_object_set(whole, "backlog", a->backlog);
+    for (size_t i = 0; i < ARRAY_LEN(count_rows); i++)
+        if (a->counts[i].found)
+            json_object_set(whole, count_rows[i].part, a->counts[i].found);
     return json_text_new(whole);
 }
 
-static void drop_backlog(Agent *a)
+static void drop_count(Count *count)
 {
-    json_decref(TAKE(a->backlog));
-    a->backlog_asked = health_free(a->backlog_asked);
-    a->backlog_at = 0;
+    json_decref(count->found);
+    (void)health_free(count->asked);
+    *count = (Count){.told = count->told};
 }
 
-static void take_backlog(Agent *a, Msec now)
+static void drop_counts(Agent *a)
+{
+    for (size_t i = 0; i < ARRAY_LEN(count_rows); i++)
+        drop_count(&a->counts[i]);
+}
+
+static void take_count(Count *count, Msec now)
 {
     char why[160];
     int r;
 
-    if (!health_answer(a->backlog_asked, &r, why))
+    if (!health_answer(count->asked, &r, why))
         return;
-    json_t *found = health_found_new(a->backlog_asked);
-    drop_backlog(a);
-    a->backlog = found;
-    a->backlog_at = now + (r == 0 ? BACKLOG_EVERY : BACKLOG_RETRY);
+    json_t *found = health_found_new(count->asked);
+    drop_count(count);
+    count->found = found;
+    count->at = now + (r == 0 ? COUNT_EVERY : COUNT_RETRY);
 }
 
-/* Asked where Redis is, while it is well. */
-static void look_at_backlog(Agent *a, Msec now)
+static void ask_count(Agent *a, size_t i)
+{
+    Service s = {
+        .health = count_rows[i].health,
+        .health_address = (char *)(uintptr_t)json_str_or(a->spec, "address", ""),
+        .health_port = role_rows[count_rows[i].role].port,
+        .health_secret = vault_secret(a->secrets, "redis_password"),
+    };
+    a->counts[i].asked = health_begin(&s, count_rows[i].ask, 0, false);
+}
+
+static void look_at_counts(Agent *a, Msec now)
 {
     ServiceStatus s[MAX_SERVICES];
     size_t n = supervisor_status(a->services, s, MAX_SERVICES);
-    bool well = false;
 
-    for (size_t i = 0; i < n; i++)
-        well = well || (streq(s[i].name, "redis") && s[i].state == SERVICE_HEALTHY);
-    if (a->backlog_asked) {
-        take_backlog(a, now);
-    } else if (!well || !a->installed) {
-        drop_backlog(a);
-    } else if (now >= a->backlog_at) {
-        Service redis = {
-            .health = HEALTH_REDIS,
-            .health_address = (char *)(uintptr_t)json_str_or(a->spec, "address", ""),
-            .health_port = role_rows[ROLE_REDIS].port,
-            .health_secret = vault_secret(a->secrets, "redis_password"),
-        };
-        a->backlog_asked = health_begin(&redis, ASK_BACKLOG, 0, false);
+    for (size_t i = 0; i < ARRAY_LEN(count_rows); i++) {
+        Count *count = &a->counts[i];
+        bool well = false;
+
+        for (size_t k = 0; k < n; k++)
+            well =
+                well || (streq(s[k].name, count_rows[i].service) && s[k].state == SERVICE_HEALTHY);
+        if (count->asked)
+            take_count(count, now);
+        else if (!well || !a->installed)
+            drop_count(count);
+        else if (now >= count->at)
+            ask_count(a, i);
     }
+}
+
+/* Is there one that no report has told yet? */
+static bool counts_untold(const Agent *a)
+{
+    for (size_t i = 0; i < ARRAY_LEN(count_rows); i++)
+        if (a->counts[i].found && !a->counts[i].told)
+            return true;
+    return false;
 }
 
 static void put_report(Agent *a, int64_t number, const char *state, const char *body)
@@ -188,14 +232,15 @@ static void report(Agent *a, Msec now)
     if (!other_state && age < REPORT_GAP)
         return;
     char *body = report_body_new(a, a->number, state, a->installed ? NULL : a->install_why, s, n);
-    bool other_body = !streq(body, a->last_body) || (a->backlog && !a->backlog_told);
+    bool other_body = !streq(body, a->last_body) || counts_untold(a);
     if (!other_state && age < REPORT_EVERY && !other_body) {
         free(body);
         return;
     }
-    _cleanup_free_ char *whole = with_backlog_new(a, body);
+    _cleanup_free_ char *whole = with_counts_new(a, body);
     put_report(a, a->number, state, whole);
-    a->backlog_told = a->backlog != NULL;
+    for (size_t i = 0; i < ARRAY_LEN(count_rows); i++)
+        a->counts[i].told = a->counts[i].found != NULL;
     if (other_state)
         log_info("bundle %lld is %s", (long long)a->number, state);
     free(a->last_body);
@@ -250,6 +295,24 @@ static int fetched(Agent *a, int r, Msec now)
     return r;
 }
 
+/* The services of the bundle, as they are on this server. */
+static int describe(const Agent *a, const char *data, Services *ret, Err *err)
+{
+    HostPaths paths = a->paths;
+
+    let_pass(a, a->paths.root);
+    let_pass(a, data);
+    paths.address = json_str_or(a->spec, "address", "");
+    paths.server = a->state.server;
+    paths.data = data;
+    return role_services(a->spec, a->secrets, &paths, ret, err);
+}
+
+static int data_folder(const Agent *a, char **ret, Err *err)
+{
+    return volume_folder(a->paths.root, json_str(a->spec, "volume_id"), ret, err);
+}
+
 static int install(Agent *a, Msec now, Err *err)
 {
     _cleanup_free_ char *data = NULL;
@@ -257,18 +320,13 @@ static int install(Agent *a, Msec now, Err *err)
 
     int r = get_ready(a, now, err);
     if (r == 0)
-        r = volume_folder(a->paths.root, json_str(a->spec, "volume_id"), &data, err);
+        r = data_folder(a, &data, err);
     if (r < 0)
         return r;
     r = fetched(a, release_store_ready(a->releases, a->spec, a->urls, now, err), now);
     if (r < 0)
         return r;
-    HostPaths paths = a->paths;
-    let_pass(a, a->paths.root);
-    let_pass(a, data);
-    paths.address = json_str_or(a->spec, "address", "");
-    paths.data = data;
-    r = role_services(a->spec, a->secrets, &paths, &services, err);
+    r = describe(a, data, &services, err);
     if (r == 0)
         r = supervisor_set(a->services, &services, now, err);
     if (r == 0)
@@ -324,7 +382,9 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
     paths.paper = a->machine != NULL;
     if (!*paths.address && !json_bool(spec, "stop", false))
         return err_set(err, ERR_CONFIG, "the bundle does not say this server's address");
-    r = role_services(spec, secrets, &paths, &services, err);
+    r = edge_tls_pair(a->tls, spec, secrets, time_now(), err);
+    if (r == 0)
+        r = role_services(spec, secrets, &paths, &services, err);
     if (r < 0)
         return r;
     /* `services` borrows from the secrets. */
@@ -341,7 +401,7 @@ static int adopt(Agent *a, json_t *body, Msec now, Err *err)
     a->since = now;
     free(TAKE(a->install_why));
     free(TAKE(a->last_state));
-    drop_backlog(a);
+    drop_counts(a);
     return 0;
 }
 
@@ -480,6 +540,38 @@ static void look_at_machine(Agent *a, Msec now)
     a->machine_trouble = xstrdup(err.text);
 }
 
+/* nginx alone is told: all else goes on as it is. */
+static void serve_certificate(Agent *a)
+{
+    _cleanup_(services_clear) Services services = {0};
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_free_ char *data = NULL;
+
+    int r = data_folder(a, &data, &err);
+    if (r == 0)
+        r = describe(a, data, &services, &err);
+    if (r == 0)
+        r = supervisor_renew(a->services, &services, "edge", &err);
+    if (r < 0)
+        log_err(&err);
+    else
+        log_info("nginx is told of the new certificate");
+}
+
+static void look_at_certificate(Agent *a, Msec now)
+{
+    _cleanup_(edge_letter_clear) EdgeLetter letter = {0};
+    Msec wall = time_now();
+
+    if (a->number == 0)
+        return;
+    if (edge_tls_turn(a->tls, a->spec, a->secrets, now, wall) && a->installed)
+        serve_certificate(a);
+    if (edge_tls_letter(a->tls, a->spec, a->secrets, wall, &letter) &&
+        mailbox_put_kept(a->mail, letter.name, letter.body.p, letter.life_s))
+        edge_tls_sent(a->tls);
+}
+
 static void agent_turn(Agent *a)
 {
     Msec now = time_mono();
@@ -491,8 +583,9 @@ static void agent_turn(Agent *a)
     if (a->installed || (a->machine && a->number && machine_working(a->machine, now)))
         upgrade_alive(a->upgrade);
     supervisor_tick(a->services, now);
+    look_at_certificate(a, now);
     ask_runs_tick(a->asks, now);
-    look_at_backlog(a, now);
+    look_at_counts(a, now);
     report(a, now);
 }
 
@@ -508,12 +601,13 @@ static void agent_clear(Agent *a)
     json_decref(a->urls);
     (void)vault_free(a->secrets);
     free(a->install_why);
-    drop_backlog(a);
+    drop_counts(a);
     free(a->last_body);
     free(a->last_state);
     free(a->trouble);
     free(a->machine_trouble);
     (void)machine_free(a->machine);
+    (void)edge_tls_close(a->tls);
     host_paths_clear(&a->paths);
 }
 DEFINE_CLEAR(Agent, agent_clear)
@@ -533,6 +627,7 @@ int agent_run(const AgentOptions *o, Err *err)
     a.services = supervisor_open(o->driver, o->root, log_dir);
     a.releases = release_store_open(o->root, a.paths.canary);
     a.upgrade = upgrade_open(o->root);
+    a.tls = edge_tls_open(o->root);
     if (!*o->root)
         a.machine = machine_new("", NULL, time_mono());
     open_kept(&a, &kept, time_mono());

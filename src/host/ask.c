@@ -22,7 +22,7 @@ void ask_clear(Ask *a)
 
 int ask_write(const Ask *a, json_t **ret, Err *err)
 {
-    _cleanup_json_ json_t *argv = json_array(), *to = json_array();
+    _cleanup_json_ json_t *argv = json_array();
     size_t size = 0;
 
     for (size_t i = 0; i < a->argv.len; i++) {
@@ -35,13 +35,11 @@ int ask_write(const Ask *a, json_t **ret, Err *err)
     if (size > ASK_ARGV_MAX)
         return err_set(err, ERR_USAGE, "the command has %zu bytes, and %zu are possible", size,
                        ASK_ARGV_MAX);
-    for (size_t i = 0; i < a->to.len; i++)
-        json_array_append_new(to, json_string(a->to.items[i]));
-    *ret = json_make_new("{s:s, s:s, s:s, s:s, s:O, s:I, s:b, s:I, s:I, s:O}", "verb",
+    *ret = json_make_new("{s:s, s:s, s:s, s:s, s:O, s:I, s:b, s:I, s:I, s:o}", "verb",
                          verb_words[a->verb], "id", a->id, "by", a->by ? a->by : "", "what",
                          a->what ? a->what : "", "argv", argv, "lines", (json_int_t)a->lines,
                          "follow", a->follow ? 1 : 0, "seconds", (json_int_t)(a->limit / SECOND),
-                         "until", (json_int_t)(a->until / SECOND), "to", to);
+                         "until", (json_int_t)(a->until / SECOND), "to", json_list_new(&a->to));
     if (a->input)
         json_object_set_new(*ret, "input", json_true());
     if (a->verb == ASK_INPUT) {

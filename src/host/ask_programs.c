@@ -232,8 +232,7 @@ void programs_pass_input(Programs *r)
             r->eof = true;
         size_t done = n < 0 ? r->in.len : (size_t)n;
         r->in_bytes += (int64_t)done;
-        memmove(r->in.p, r->in.p + done, r->in.len - done);
-        buf_truncate(&r->in, r->in.len - done);
+        buf_cut(&r->in, done);
     }
     if (r->in_fd >= 0 && r->eof) {
         close(r->in_fd);

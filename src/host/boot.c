@@ -1,4 +1,5 @@
 #include "host/boot.h"
+#include "host/backup.h"
 #include "host/bundle.h"
 #include "host/spec.h"
 #include "host/tree.h"
@@ -341,7 +342,10 @@ static int put(const SendInput *in, int64_t number, const SwiftPut *what, Err *e
 static int send_as(const SendInput *in, int64_t number, const Addressee *to, const Vault *v,
                    Err *err)
 {
-    _cleanup_free_ char *in_url = NULL, *out_url = NULL, *package = NULL;
+    _cleanup_free_ char *in_url = NULL, *out_url = NULL, *package = NULL, *backup = NULL,
+                        *kit = NULL;
+    _cleanup_secret_ Secret *kit_key = NULL;
+    const char *restore = json_str(in->spec, "restore.id");
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUNDLE_TEXT_MAX);
     _cleanup_json_ json_t *trees = NULL;
     Msec expires = in->now + MAIL_URL_LIFE;
@@ -357,10 +361,18 @@ static int send_as(const SendInput *in, int64_t number, const Addressee *to, con
                                    .file_version = in->tree_version,
                                    .known = in->trees},
                       v, in->spec, expires, &trees, err);
+    if (r == 0 && in->backup_cloud)
+        r = backup_url(in->backup_cloud, v, json_str_or(in->spec, "backup.container", ""), expires,
+                       &backup, err);
+    if (r == 0 && restore)
+        r = backup_kit_secrets(
+            &(BackupKitAsk){in->cloud, in->island, restore, in->now + KIT_URL_LIFE}, v, &kit,
+            &kit_key, err);
     if (r == 0)
-        r = bundle_make(&(BundleHead){in->server, in->nonce, number}, to->public, in->spec, v,
-                        &(BundleUrls){in_url, out_url, expires / SECOND, package, trees}, &text,
-                        err);
+        r = bundle_make(
+            &(BundleHead){in->server, in->nonce, number}, to->public, in->spec, v,
+            &(BundleUrls){in_url, out_url, expires / SECOND, package, trees, backup, kit, kit_key},
+            &text, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *type = bundle_type_new(in->spec, to->key_mark, to->hello_mark, expires);

@@ -24,6 +24,7 @@ typedef struct BootInput {
 #define BOOT_URL_LIFE (20 * MINUTE)
 #define MAIL_URL_LIFE (30 * DAY)
 #define PACKAGE_URL_LIFE (1 * DAY)
+#define KIT_URL_LIFE (1 * DAY)
 
 /* A fresh nonce: 16 hex digits. */
 void boot_nonce(char ret[static 17]);
@@ -60,6 +61,7 @@ typedef struct SendInput {
     const char
         *expect_key; /* `key` of the bundle before (host/mail.h); NULL or "": there is none */
     const json_t *spec;
+    Cloud *backup_cloud; /* of the spec's backup container; NULL where the spec has none */
     const char *tree, *tree_version; /* as file, file_version in TreeInput (tree.h) */
     json_t *trees;                   /* as known there */
     Msec now;

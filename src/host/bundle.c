@@ -1,4 +1,6 @@
 #include "host/bundle.h"
+#include "host/backup.h"
+#include "host/control.h"
 #include "host/tls.h"
 #include "island/roles.h"
 
@@ -54,9 +56,22 @@ static int add_secrets(const json_t *spec, const Vault *v, json_t *secrets, Err 
     _cleanup_(strlist_clear) StrList names = {0};
 
     bundle_secrets_for(spec_roles(spec), json_object_get(spec, "env_secrets"), &names);
+    if (json_object_get(spec, "search") || json_at(spec, "peers.search"))
+        strlist_add(&names, "search_password");
     if (*json_str_or(spec, "listen.pair", "")) {
         strlist_add(&names, TLS_CERTIFICATE);
         strlist_add(&names, TLS_KEY);
+    }
+    if (json_bool(spec, "listen.acme.here", false)) {
+        strlist_add(&names, TLS_LETTER);
+        if (vault_secret(v, TLS_STORE)) /* certbot's; there is none before its first certificate */
+            strlist_add(&names, TLS_STORE);
+    }
+    if (json_object_get(spec, "control"))
+        strlist_add(&names, CONTROL_KIT);
+    if (json_object_get(spec, "backup")) {
+        strlist_add(&names, BACKUP_HOST_KEY);
+        strlist_add(&names, BACKUP_RECIPIENTS);
     }
     for (size_t i = 0; i < names.len; i++) {
         const Secret *value = vault_secret(v, names.items[i]);
@@ -126,6 +141,15 @@ int bundle_make(const BundleHead *head, const char *host_public_b64, const json_
         json_object_set_new(json_object_get(body, "urls"), "package", json_string(urls->package));
     if (json_object_size(urls->trees) > 0)
         json_object_set_new(json_object_get(body, "urls"), "trees", json_deep_copy(urls->trees));
+    if (urls->backup)
+        json_object_set_new(json_object_get(body, "secrets"), BACKUP_URL,
+                            json_string(urls->backup));
+    if (urls->kit) {
+        json_t *in = json_object_get(body, "secrets");
+
+        json_object_set_new(in, BACKUP_KIT_URL, json_string(urls->kit));
+        json_object_set_new(in, BACKUP_KIT_KEY, json_string(secret_expose(urls->kit_key).p));
+    }
     return make(head, host_public_b64, body, v, ret, err);
 }
 

@@ -30,6 +30,9 @@ typedef struct BundleUrls {
     int64_t expires_s;
     const char *package; /* of atoll itself, where the spec names one; or NULL */
     const json_t *trees; /* tree_urls; NULL or empty: none */
+    const char *backup;  /* goes among the secrets (host/backup.h); or NULL */
+    const char *kit;     /* the same, of a restore; with kit_key; or NULL */
+    const Secret *kit_key;
 } BundleUrls;
 
 int bundle_make(const BundleHead *head, const char *host_public_b64, const json_t *spec,

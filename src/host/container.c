@@ -49,17 +49,28 @@ void container_argv(const Service *s, ContainerUse use, const char *env_file, St
         /* --replace: what a power cut left of the one before has its name. */
         strlist_addf(ret, "--name=atoll-%s", s->name);
         strlist_add(ret, "--replace");
-        strlist_addf(ret, "--hostname=%s-" CONTAINER_START_ID, s->name);
+        /* A host name has 64 bytes at most, 32 of them are the start's. */
+        bool fits = s->machine && strlen(s->machine) <= 64 - 1 - 32;
+        strlist_addf(ret, "--hostname=%s-" CONTAINER_START_ID, fits ? s->machine : s->name);
     }
     add_all(ret, (const char *const[]){"--pull=never", "--network=host", "--cgroups=disabled",
-                                       "--ulimit=host", ("--user=" CONTAINER_USER),
-                                       "--cap-drop=all", "--security-opt=no-new-privileges",
-                                       "--read-only", ("--tmpfs=" APP_TMP ":mode=1777"), NULL});
+                                       "--ulimit=host", NULL});
+    strlist_addf(ret, "--user=%s", s->image_user ? s->image_user : CONTAINER_USER);
+    add_all(ret, (const char *const[]){"--cap-drop=all", "--security-opt=no-new-privileges",
+                                       "--read-only", NULL});
+    if (!s->image_user)
+        strlist_add(ret, "--tmpfs=" APP_TMP ":mode=1777");
+    for (size_t i = 0; i < s->image_args.len; i++)
+        strlist_add(ret, s->image_args.items[i]);
     for (size_t i = 0; i < s->dirs.len; i++)
         if (ends_with(s->dirs.items[i].path, "/tmp"))
             strlist_addf(ret, "--volume=%s:/tmp:nosuid,nodev", s->dirs.items[i].path);
     strlist_addf(ret, "--env-file=%s", env_file);
     strlist_add(ret, s->image);
+    /* podman hands on the sockets that it has from systemd and says that the first process has
+     * them; that is the image's tini. The shell becomes the program, whose number it knows. */
+    if (s->keep_socket && use == CONTAINER_SERVICE)
+        add_all(ret, (const char *const[]){"sh", "-c", "LISTEN_PID=$$ exec \"$@\"", "sh", NULL});
     for (size_t i = 0; i < s->argv.len; i++)
         strlist_add(ret, s->argv.items[i]);
 }

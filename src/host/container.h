@@ -16,7 +16,7 @@
 #pragma once
 #include "host/service.h"
 
-/* Of Mastodon's image. */
+/* Of Mastodon's image; another image has its own (Service.image_user, image_args). */
 #define CONTAINER_USER "991:991"
 #define CONTAINER_FOLDER "/opt/mastodon"
 /* The whole of the options before a command of podman: its events would fill the journal. */

@@ -41,6 +41,9 @@ typedef struct ServiceDriver {
     void (*tell)(void *d, const Service *s, pid_t pid, int sig);
     void (*stop)(void *d, const Service *s, pid_t pid, StopStep step);
     RunState (*look)(void *d, const Service *s, Run *run);
+    /* Its socket (Service.keep_socket) is no longer kept open for a successor: who connects is
+     * refused as soon as its process stops listening. Kept again by the next start. */
+    void (*release)(void *d, const Service *s);
     /* It will not be started again: NULL: nothing to tidy. */
     void (*forget)(void *d, const Service *s);
     /* The machine is shutting down: then also what would outlive this program is to be stopped with

@@ -5,6 +5,7 @@
 #include "host/sessions.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "io/httpd.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,9 +14,16 @@
 
 #define LOG_LOOK (10 * SECOND)
 
+/* A listening socket that outlives the service's processes. */
+typedef struct Kept {
+    char *name; /* the service's */
+    int fd;
+} Kept;
+
 typedef struct Driver {
     char *log_dir, *note;
     Sessions running;
+    VEC(Kept) kept;
     StrList logs; /* of which services */
     bool noted;   /* the sessions on disk are those that run */
     Msec log_at;
@@ -34,21 +42,59 @@ static void *driver_open(const char *root, const char *log_dir)
     return d;
 }
 
+static void driver_release(void *driver, const Service *s)
+{
+    Driver *d = driver;
+
+    for (size_t i = d->kept.len; i-- > 0;) {
+        if (!streq(d->kept.items[i].name, s->name))
+            continue;
+        close(d->kept.items[i].fd);
+        free(d->kept.items[i].name);
+        vec_remove(&d->kept, i);
+    }
+}
+
+/* *ret is the driver's; 0 if the service makes its own. */
+static int keep_socket(Driver *d, const Service *s, int *ret, Err *err)
+{
+    int port;
+
+    *ret = 0;
+    if (!s->keep_socket)
+        return 0;
+    for (size_t i = 0; *ret == 0 && i < d->kept.len; i++)
+        if (streq(d->kept.items[i].name, s->name))
+            *ret = d->kept.items[i].fd;
+    if (*ret)
+        return 0;
+    int r = httpd_listen(s->health_address, s->health_port, ret, &port, err);
+    if (r == 0)
+        vec_push(&d->kept, (Kept){.name = xstrdup(s->name), .fd = *ret});
+    return r;
+}
+
 static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
 {
     Driver *d = driver;
     static const char *const nothing[] = {NULL};
-    int log = -1;
+    int log = -1, listens = 0;
 
     int r = service_log_open(d->log_dir, s->name, &log, err);
-    if (r < 0)
+    if (r == 0)
+        r = keep_socket(d, s, &listens, err);
+    if (r < 0) {
+        if (log >= 0)
+            close(log);
         return r;
+    }
     r = child_spawn(&(ChildSpec){.argv = (const char *const *)s->argv.items,
                                  .env = s->env.len ? (const char *const *)s->env.items : nothing,
                                  .cwd = s->cwd,
                                  .user = geteuid() == 0 ? s->user : NULL,
                                  .out_fd = log,
                                  .err_fd = log,
+                                 .listen_fd = listens,
                                  .new_session = true,
                                  .die_with_parent = true},
                     &ret->pid, err);
@@ -124,6 +170,11 @@ static void driver_close(void *driver)
             ;
     }
     vec_clear(&d->running);
+    for (size_t i = 0; i < d->kept.len; i++) {
+        close(d->kept.items[i].fd);
+        free(d->kept.items[i].name);
+    }
+    vec_clear(&d->kept);
     strlist_clear(&d->logs);
     free(d->log_dir);
     free(d->note);
@@ -137,6 +188,7 @@ const ServiceDriver driver_child = {
     .tell = driver_tell,
     .stop = driver_stop,
     .look = driver_look,
+    .release = driver_release,
     .turn = driver_turn,
     .close = driver_close,
 };

@@ -101,6 +101,35 @@ static bool runs(const SystemdUnit *u)
            streq(u->active, "activating") || streq(u->active, "deactivating");
 }
 
+/* The files of a socket that is kept open, or none. *ret_changed: systemd does not know them yet.
+ */
+static int write_socket(const Service *s, bool *ret_changed, Err *err)
+{
+    static const struct {
+        char *(*name)(const char *service);
+        void (*text)(const Service *s, Buf *ret);
+    } rows[] = {{unit_held_name_new, unit_held_text}, {unit_socket_name_new, unit_socket_text}};
+    int r = file_mkdirs(UNIT_FOLDER, 0755, err);
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(rows); i++) {
+        _cleanup_free_ char *name = rows[i].name(s->name);
+        _cleanup_free_ char *path = path_join(UNIT_FOLDER, name);
+        _cleanup_(buf_clear) Buf text = BUF_INIT(UNIT_MAX_BYTES), old = BUF_INIT(UNIT_MAX_BYTES);
+
+        if (!s->keep_socket) {
+            *ret_changed |= unlink(path) == 0;
+            continue;
+        }
+        rows[i].text(s, &text);
+        if (file_exists(path) && file_read(path, &old, NULL) == 0 &&
+            str_eq(buf_as_str(&old), buf_as_str(&text)))
+            continue;
+        *ret_changed = true;
+        r = file_write(path, buf_as_str(&text), 0644, err);
+    }
+    return r;
+}
+
 static int write_files(const char *unit_path, Str unit, const char *env_path, const Service *s,
                        Err *err)
 {
@@ -166,6 +195,19 @@ static pid_t main_pid(const Service *s, const SystemdUnit *u)
     return s->image && streq(u->active, "activating") ? 0 : u->pid;
 }
 
+/* The socket first: what would start the one that holds it open is then gone. */
+static void driver_release(void *driver, const Service *s)
+{
+    Driver *d = driver;
+    _cleanup_free_ char *socket = unit_socket_name_new(s->name);
+    _cleanup_free_ char *held = unit_held_name_new(s->name), *path = path_join(UNIT_FOLDER, socket);
+
+    if (!d->systemd || !file_exists(path))
+        return;
+    (void)systemd_stop(d->systemd, socket, NULL);
+    (void)systemd_stop(d->systemd, held, NULL);
+}
+
 static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
 {
     Driver *d = driver;
@@ -202,7 +244,14 @@ static int driver_start(void *driver, const Service *s, Run *ret, Err *err)
      * the release before, under the name of this one. */
     if (!found.same_text)
         d->reload_done = false;
-    r = write_files(path, buf_as_str(&text), env_path, s, err);
+    if (!s->keep_socket)
+        driver_release(d, s);
+    bool changed = false;
+    r = write_socket(s, &changed, err);
+    if (changed)
+        d->reload_done = false;
+    if (r == 0)
+        r = write_files(path, buf_as_str(&text), env_path, s, err);
     if (r == 0 && !d->reload_done) {
         r = systemd_reload(d->systemd, err);
         d->reload_done = r == 0;
@@ -282,7 +331,10 @@ static void driver_forget(void *driver, const Service *s)
     Driver *d = driver;
     _cleanup_free_ char *unit = unit_name_new(s->name), *path = unit_path_new(s->name);
     _cleanup_free_ char *env_path = env_path_new(s->name);
+    bool gone = false;
 
+    driver_release(d, s);
+    (void)write_socket(&(Service){.name = s->name}, &gone, NULL);
     (void)unlink(path); /* may be gone already */
     (void)unlink(env_path);
     if (!d->systemd)
@@ -313,6 +365,7 @@ const ServiceDriver driver_systemd = {
     .tell = driver_tell,
     .stop = driver_stop,
     .look = driver_look,
+    .release = driver_release,
     .forget = driver_forget,
     .going_down = driver_going_down,
     .close = driver_close,

@@ -159,6 +159,22 @@ static int add_stores(const json_t *spec, const Vault *secrets, StrList *ret, Er
     return r;
 }
 
+/* Where an island has a search server. Without ES_PRESET Mastodon warns its administrators, and a
+ * single node's indexes would wait for replicas for ever (mastodon.md 3.5). */
+static int add_search(const json_t *spec, const Vault *secrets, StrList *ret, Err *err)
+{
+    if (!first_peer(spec, "search"))
+        return 0;
+    strlist_add(ret, "ES_ENABLED=true");
+    int r = add_peer(spec, "search", "ES_HOST", "ES_PORT", role_rows[ROLE_SEARCH].port, ret, err);
+    if (r == 0)
+        r = add_text(ret, "ES_USER", json_str_or(spec, "search_user", "elastic"), err);
+    if (r == 0)
+        r = add_secret(ret, "ES_PASS", secrets, "search_password", err);
+    strlist_add(ret, "ES_PRESET=single_node_cluster");
+    return r;
+}
+
 static int add_media(const json_t *spec, const Vault *secrets, StrList *ret, Err *err)
 {
     const json_t *media = json_object_get(spec, "media");
@@ -187,20 +203,43 @@ static int check_own(const StrList *so_far, const char *name, Err *err)
     return 0;
 }
 
-/* The island file's own variables. */
-static int add_own(const json_t *spec, const Vault *secrets, StrList *ret, Err *err)
+/* Those of a streaming server's bounds are its alone: nothing of these restarts Mastodon. */
+static bool is_for(const char *name, bool streaming)
+{
+    bool bound = starts_with(name, ENV_STREAM);
+
+    return streaming ? bound || streq(name, "LOG_LEVEL") || streq(name, "TRUSTED_PROXY_IP")
+                     : !bound;
+}
+
+/* The island file's own variables, as far as they are values and no secrets. */
+static int add_values(const json_t *spec, bool streaming, StrList *ret, Err *err)
 {
     const char *name;
     json_t *value;
     int r = 0;
 
     json_object_foreach (json_object_get(spec, "env"), name, value) {
+        if (!is_for(name, streaming))
+            continue;
         r = check_own(ret, name, err);
         if (r == 0)
             r = add_text(ret, name, json_string_value(value), err);
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+/* The island file's own variables. */
+static int add_own(const json_t *spec, const Vault *secrets, StrList *ret, Err *err)
+{
+    const char *name;
+    json_t *value;
+    int r = add_values(spec, false, ret, err);
+
+    if (r < 0)
+        return r;
     json_object_foreach (json_object_get(spec, "env_secrets"), name, value) {
         r = check_own(ret, name, err);
         if (r == 0)
@@ -230,6 +269,23 @@ static void add_process(const json_t *spec, const char *role, StrList *ret)
     strlist_addf(ret, "MAX_THREADS=%lld", (long long)json_int(threads, "web", 5));
 }
 
+int env_stream(const json_t *spec, const Vault *secrets, StrList *ret, Err *err)
+{
+    _cleanup_(strlist_wipe) StrList all = {0};
+
+    strlist_add(&all, "NODE_ENV=production");
+    strlist_addf(&all, "BIND=%s", json_str_or(spec, "address", ""));
+    strlist_addf(&all, "PORT=%d", role_rows[ROLE_STREAM].port);
+    int r = add_stores(spec, secrets, &all, err);
+    if (r == 0)
+        r = add_values(spec, true, &all, err);
+    if (r < 0)
+        return err_wrap(err, "the environment of stream");
+    for (size_t i = 0; i < all.len; i++)
+        strlist_add(ret, all.items[i]);
+    return 0;
+}
+
 int env_role(const json_t *spec, const Vault *secrets, const char *role, StrList *ret, Err *err)
 {
     _cleanup_(strlist_wipe) StrList all = {0};
@@ -243,6 +299,8 @@ int env_role(const json_t *spec, const Vault *secrets, const char *role, StrList
         r = add_secret(&all, secret_rows[i].name, secrets, secret_rows[i].secret, err);
     if (r == 0)
         r = add_stores(spec, secrets, &all, err);
+    if (r == 0)
+        r = add_search(spec, secrets, &all, err);
     if (r == 0)
         r = add_media(spec, secrets, &all, err);
     if (r == 0)

@@ -1,9 +1,12 @@
 #include "host/health.h"
 #include "host/backlog.h"
+#include "host/backup.h"
 #include "host/container.h"
+#include "io/crypt.h"
 #include "io/http.h"
 #include "io/pg.h"
 #include "io/redis.h"
+#include "island/roles.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +28,9 @@ struct Health {
     pid_t init; /* the first process of its container; 0: none is there */
     bool container, first;
     char *address, *path;
-    char *user; /* that its process has; NULL: not known */
+    char *user;    /* that its process has; NULL: not known */
+    char *sidekiq; /* what it was told to call its machine; NULL: nothing */
+    const char *health_user;
     int port;
     Secret *secret;
     int result;
@@ -42,6 +47,7 @@ static void let_go(Health *h)
     free(h->address);
     free(h->path);
     free(h->user);
+    free(h->sidekiq);
     (void)secret_free(h->secret);
     json_decref(h->found);
     free(h);
@@ -73,24 +79,65 @@ static int ask_tcp(const Health *h, Err *err)
     return e == 0 ? 0 : err_set(err, ERR_TEMPORARY, "port %d: %s", h->port, strerror(e));
 }
 
-static int ask_http(const Health *h, Err *err)
+/* GET; an answer of any status. `login`: "user:password" and its end, or NULL. */
+static int get(const Health *h, const char *path, const Buf *login, HttpResponse *ret, Err *err)
 {
     _cleanup_(http_drop) Http *http = http_new(&(HttpOptions){0});
-    _cleanup_(http_response_clear) HttpResponse answer = {0};
+    _cleanup_(strlist_wipe) StrList headers = {0};
     bool v6 = strchr(h->address, ':') != NULL;
-    _cleanup_free_ char *url = xasprintf("http://%s%s%s:%d%s", v6 ? "[" : "", h->address,
-                                         v6 ? "]" : "", h->port, h->path ? h->path : "/");
+    _cleanup_free_ char *url =
+        xasprintf("http://%s%s%s:%d%s", v6 ? "[" : "", h->address, v6 ? "]" : "", h->port, path);
 
-    http_perform(
-        http,
-        &(HttpRequest){
-            .method = "GET", .url = url, .max_body = BUF_MAX_LINE, .timeout_ms = ANSWER_MS},
-        &answer, 1);
-    if (answer.status == 0)
-        return err_move(err, &answer.err);
-    if (answer.status != 200)
-        return err_set(err, ERR_TEMPORARY, "%s answers %d", h->path ? h->path : "/", answer.status);
-    return 0;
+    if (login) {
+        _cleanup_(buf_wipe) Buf b64 = BUF_INIT(BUF_MAX_LINE);
+        crypt_base64(&b64, login->p, login->len);
+        strlist_addf(&headers, "Authorization: Basic %s", b64.p);
+    }
+    http_perform(http,
+                 &(HttpRequest){.method = "GET",
+                                .url = url,
+                                .headers = &headers,
+                                .max_body = BUF_MAX_LINE,
+                                .timeout_ms = ANSWER_MS},
+                 ret, 1);
+    return ret->status == 0 ? err_move(err, &ret->err) : 0;
+}
+
+static int ask_http(const Health *h, Err *err)
+{
+    _cleanup_(http_response_clear) HttpResponse answer = {0};
+    const char *path = h->path ? h->path : "/";
+
+    int r = get(h, path, NULL, &answer, err);
+    if (r == 0 && answer.status != 200)
+        r = err_set(err, ERR_TEMPORARY, "%s answers %d", path, answer.status);
+    return r;
+}
+
+int health_search(int status, Str body, Err *err)
+{
+    if (status == 401)
+        return err_set(err, ERR_DENIED, "the search server does not take its password");
+    if (status != 200)
+        return err_set(err, ERR_TEMPORARY, "/_cluster/health answers %d", status);
+    _cleanup_json_ json_t *found = json_parse_new(body.p, body.n, NULL);
+    const char *color = json_str_or(found, "status", "");
+    if (streq(color, "green") || streq(color, "yellow"))
+        return 0;
+    return err_set(err, ERR_TEMPORARY, "the search cluster is %.20s",
+                   *color ? color : "of no status that it tells");
+}
+
+static int ask_search(const Health *h, Err *err)
+{
+    _cleanup_(http_response_clear) HttpResponse answer = {0};
+    _cleanup_(buf_wipe) Buf login = BUF_INIT(BUF_MAX_LINE);
+
+    if (h->secret)
+        buf_printf(&login, "%s:%s", h->health_user ? h->health_user : "",
+                   secret_expose(h->secret).p);
+    int r = get(h, "/_cluster/health", h->secret ? &login : NULL, &answer, err);
+    return r < 0 ? r : health_search(answer.status, buf_as_str(&answer.body), err);
 }
 
 static int ask_postgres(const Health *h, Err *err)
@@ -103,6 +150,8 @@ static int ask_postgres(const Health *h, Err *err)
 
     if (h->first && h->secret) {
         int r = pg_ensure_database(&socket, "mastodon", h->secret, "mastodon_production", err);
+        if (r == 0)
+            r = pg_run(&socket, backup_role_statements, err);
         if (r < 0)
             return r;
     }
@@ -138,6 +187,10 @@ static int identity_prefix(const Health *h, Buf *ret, Err *err)
 {
     char name[256] = "";
 
+    if (h->sidekiq) {
+        buf_printf(ret, "%s:%d:", h->sidekiq, (int)h->pid);
+        return 0;
+    }
     if (h->container) {
         int r = container_host(h->init, name, err);
         buf_printf(ret, "%s:", name);
@@ -169,6 +222,19 @@ static int find_identity(const Health *h, Redis *redis, char **ret, Err *err)
     return err_set(err, ERR_NOT_FOUND, "Sidekiq has not registered itself in Redis");
 }
 
+/* Once quiet, always quiet: an agent that was killed at draining it may have left it so. Unless
+ * somebody waits for that. */
+static int ask_drain(Redis *redis, const char *identity, Err *err)
+{
+    _cleanup_(redis_reply_clear) RedisReply mark = {0};
+    _cleanup_free_ char *key = xasprintf(SIDEKIQ_DRAIN_MARK "%s", identity);
+
+    int r = redis_command(redis, (const char *const[]){"EXISTS", key, NULL}, &mark, err);
+    if (r < 0 || mark.integer == 1)
+        return r;
+    return err_set(err, ERR_TEMPORARY, "Sidekiq takes no jobs: it was told to be quiet");
+}
+
 /* The hash of a process lives for 60 s after its last beat; the set may still name a dead one. */
 static int ask_sidekiq(const Health *h, Err *err)
 {
@@ -187,11 +253,8 @@ static int ask_sidekiq(const Health *h, Err *err)
         return r;
     if (hash.type != REDIS_LIST || hash.len != 3 || !hash.items[2].text)
         return err_set(err, ERR_NOT_FOUND, "Sidekiq's heartbeat is not in Redis");
-    /* Once quiet, always quiet: an agent that was killed at draining it may have left it so. */
     if (h->ask == ASK_HEALTH)
-        return streq(hash.items[1].text, "true")
-                   ? err_set(err, ERR_TEMPORARY, "Sidekiq takes no jobs: it was told to be quiet")
-                   : 0;
+        return streq(hash.items[1].text, "true") ? ask_drain(redis, identity, err) : 0;
     /* busy = 0 counts only once the process has written that it is quiet: before that it may take
      * another job. */
     if (!streq(hash.items[1].text, "true") || !streq(hash.items[0].text, "0"))
@@ -208,10 +271,42 @@ static int ask_backlog(Health *h, Err *err)
     return r < 0 ? r : backlog_ask(redis, &h->found, err);
 }
 
+int health_clients(Str body, json_t **ret, Err *err)
+{
+    static const char *const types[] = {"websocket", "eventsource"};
+    _cleanup_json_ json_t *found = json_object();
+    Str line;
+
+    while (str_next(&body, '\n', &line)) {
+        for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+            _cleanup_free_ char *name = xasprintf("connected_clients{type=\"%s\"} ", types[i]);
+            _cleanup_free_ char *text = xstrndup(line.p ? line.p : "", line.n);
+            int64_t n;
+
+            if (starts_with(text, name) && parse_int(text + strlen(name), 0, INT32_MAX, &n))
+                json_object_set_new(found, types[i], json_integer((json_int_t)n));
+        }
+    }
+    if (json_object_size(found) == 0)
+        return err_set(err, ERR_NOT_FOUND, "/metrics does not tell of clients");
+    *ret = TAKE(found);
+    return 0;
+}
+
+static int ask_clients(Health *h, Err *err)
+{
+    _cleanup_(http_response_clear) HttpResponse answer = {0};
+
+    int r = get(h, "/metrics", NULL, &answer, err);
+    return r < 0 ? r : health_clients(buf_as_str(&answer.body), &h->found, err);
+}
+
 static int ask(Health *h, Err *err)
 {
     if (h->ask == ASK_BACKLOG)
         return ask_backlog(h, err);
+    if (h->ask == ASK_CLIENTS)
+        return ask_clients(h, err);
     switch (h->kind) {
     case HEALTH_TCP:
         return ask_tcp(h, err);
@@ -221,6 +316,8 @@ static int ask(Health *h, Err *err)
         return ask_postgres(h, err);
     case HEALTH_REDIS:
         return ask_redis(h, err);
+    case HEALTH_SEARCH:
+        return ask_search(h, err);
     case HEALTH_SIDEKIQ:
         return ask_sidekiq(h, err);
     case HEALTH_RUNNING:
@@ -266,6 +363,8 @@ Health *health_begin(const Service *s, HealthAsk asked, pid_t pid, bool first)
     h->path = s->health_path ? xstrdup(s->health_path) : NULL;
     h->port = s->health_port;
     h->user = user_new(s);
+    h->health_user = s->health_user;
+    h->sidekiq = s->machine && !s->image ? xstrdup(s->machine) : NULL;
     h->secret = s->health_secret ? secret_copy(s->health_secret) : NULL;
     atomic_init(&h->owners, 2);
     /* Signals are the main thread's business. */

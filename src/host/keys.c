@@ -37,7 +37,7 @@ static void add_check(Buf *b, Str key)
     buf_add(b, hex.p, CHECK_DIGITS);
 }
 
-static Secret *recovery_text_new(const Secret *key)
+Secret *keys_recovery_text_new(const Secret *key)
 {
     _cleanup_(buf_wipe) Buf hex = BUF_INIT(BUF_MAX_LINE), text = BUF_INIT(BUF_MAX_LINE);
     Str raw = secret_expose(key);
@@ -93,7 +93,7 @@ static int write_files(const KeyFiles *files, const KeyPair *own, const KeyPair 
     int r = crypt_wrap(own->secret, passphrase, &wrapped, err);
     if (r < 0)
         return r;
-    _cleanup_secret_ Secret *text = recovery_text_new(recovery->secret);
+    _cleanup_secret_ Secret *text = keys_recovery_text_new(recovery->secret);
     r = keep(user, text, err);
     if (r < 0)
         return r;
@@ -143,33 +143,42 @@ int keys_open(const char *island, const Secret *passphrase, KeyPair *ret, Err *e
     return r < 0 ? err_wrap(err, "opening the key %s", files.key_path) : 0;
 }
 
-int keys_recipients(const char *island, StrList *ret, Err *err)
+int keys_public(const char *path, StrList *ret, Err *err)
 {
-    _cleanup_(keyfiles_clear) KeyFiles files = keys_paths(island);
     _cleanup_(buf_clear) Buf text = BUF_INIT(KEY_FILE_MAX);
+    _cleanup_(strlist_clear) StrList found = {0};
 
-    int r = file_read(files.pub_path, &text, err);
-    if (r == -ERR_NOT_FOUND)
-        return err_hint(err, "atoll init makes it; on another machine, copy it from the first");
+    int r = file_read(path, &text, err);
     if (r < 0)
         return r;
     Str rest = buf_as_str(&text), line;
-    _cleanup_(strlist_clear) StrList found = {0};
     while (str_next(&rest, '\n', &line)) {
         line = str_trim(line);
         _cleanup_(buf_clear) Buf raw = BUF_INIT(BUF_MAX_LINE);
-        if (line.n == 0)
+        if (line.n == 0 || line.p[0] == '#')
             continue;
         if (!crypt_unbase64(&raw, line) || raw.len != CRYPT_KEY_BYTES)
-            return err_set(err, ERR_CONFIG, "%s: a line is not a public key", files.pub_path);
+            return err_set(err, ERR_CONFIG, "%s: a line is not a public key", path);
         strlist_addf(&found, "%.*s", (int)line.n, line.p);
     }
-    if (found.len != 2)
-        return err_set(err, ERR_CONFIG, "%s: two public keys belong in it, there are %zu",
-                       files.pub_path, found.len);
     *ret = found;
     found = (StrList){0};
     return 0;
+}
+
+int keys_recipients(const char *island, StrList *ret, Err *err)
+{
+    _cleanup_(keyfiles_clear) KeyFiles files = keys_paths(island);
+
+    int r = keys_public(files.pub_path, ret, err);
+    if (r == -ERR_NOT_FOUND)
+        return err_hint(err, "atoll init makes it; on another machine, copy it from the first");
+    if (r < 0 || ret->len == 2)
+        return r;
+    size_t len = ret->len;
+    strlist_clear(ret);
+    return err_set(err, ERR_CONFIG, "%s: two public keys belong in it, there are %zu",
+                   files.pub_path, len);
 }
 
 static int passphrase_from_file(const char *path, Secret **ret, Err *err)

@@ -25,6 +25,11 @@ int keys_make(const char *island, const Secret *passphrase, KeepRecovery *keep, 
 int keys_open(const char *island, const Secret *passphrase, KeyPair *ret, Err *err) _must_check_;
 /* A key pair from the recovery text; ERR_CORRUPT when it was mistyped. */
 int keys_recovery(Str text, KeyPair *ret, Err *err) _must_check_;
+/* The text of a recovery key: what keys_recovery reads. */
+Secret *keys_recovery_text_new(const Secret *key);
+/* The public keys in a file, base64, one a line; empty lines and such with a '#' are passed over.
+ * ERR_NOT_FOUND, ERR_CONFIG. Both kinds of key have halves of one size. */
+int keys_public(const char *path, StrList *ret, Err *err) _must_check_;
 /* Both public halves: [0] operator, [1] recovery. NULL-ended, to be freed by strlist_clear. */
 int keys_recipients(const char *island, StrList *ret, Err *err) _must_check_;
 /* From $ATOLL_PASSPHRASE_FILE, else asks on /dev/tty (twice with `confirm`). ERR_USAGE with a hint

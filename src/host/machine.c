@@ -70,6 +70,8 @@ static int begin_files(Machine *m, Msec now, Err *err)
         r = machine_journal(m->root, &m->journal, err);
     if (r == 0 && machine_roles(m->want) & ROLE_BIT(ROLE_POSTGRES))
         r = machine_no_cluster(m->root, err);
+    if (r == 0 && machine_roles(m->want) & ROLE_BIT(ROLE_SEARCH))
+        r = machine_maps(m->root, err);
     for (size_t i = 0; r == 0 && i < m->units.len; i++)
         r = machine_mask(m->root, m->units.items[i], &m->masks, err);
     if (r == 0 && json_is_array(json_object_get(m->want, "ssh_keys")))
@@ -398,10 +400,22 @@ bool machine_reboot_due(bool required, Msec now, const char *key, Msec started)
            today >= REBOOT_BEGIN + reboot_minute(key) * MINUTE;
 }
 
+/* A migration that another server is at would end in the middle with its database. Rails holds an
+ * advisory lock through all of db:migrate (ActiveRecord::Migrator#with_advisory_lock), whoever
+ * started it. One that holds it for ever is looked for by a person: no reboot is worth a schema. */
+static const char reboot_script[] =
+    "if [ -d \"$1\" ] && n=$(runuser -u postgres -- psql -h \"$1\" -qtAXc "
+    "\"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'\") && [ \"${n:-0}\" -gt 0 ]; "
+    "then\n"
+    "    exit 0\n"
+    "fi\n"
+    "exec systemctl reboot\n";
+
 /* systemd then stops the agent, which stops its services the careful way. */
 static int reboot_if_due(Machine *m, const char *key, Msec now, Msec wall, Err *err)
 {
-    static const char *const argv[] = {"systemctl", "reboot", NULL};
+    _cleanup_free_ char *postgres = xasprintf("%s/run/atoll-postgres", m->root);
+    const char *const argv[] = {"sh", "-c", reboot_script, "sh", postgres, NULL};
     _cleanup_free_ char *mark = xasprintf("%s/run/reboot-required", m->root);
     _cleanup_(buf_clear) Buf out = BUF_INIT(JOB_OUTPUT_MAX);
     int status;

@@ -46,7 +46,7 @@ bool machine_working(const Machine *m, Msec now);
 int machine_tick(Machine *m, const char *key, Msec now, Msec wall, Err *err) _must_check_;
 
 /* While it is at something that a reboot would end in the middle, updates wait for another night.
- */
+ * So they do while somebody, here or on another server, migrates the database that is here. */
 void machine_busy(Machine *m, bool busy);
 
 /* Whether a reboot that updates ask for (/run/reboot-required) is made now: between 03:00 and 05:00

@@ -1,4 +1,5 @@
 #include "host/machine_files.h"
+#include "base/log.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -29,6 +30,48 @@ static int keep_file(const char *root, const char *path, Str content, bool *ret_
     if (r == 0 && ret_changed)
         *ret_changed = true;
     return r;
+}
+
+#define MAPS 262144 /* as Elasticsearch and OpenSearch ask for */
+
+/* Not file_write: what is below /proc can't be replaced by another file. */
+static int raise_maps(const char *path, Err *err)
+{
+    _cleanup_free_ char *text = xasprintf("%d\n", MAPS);
+
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
+    int e = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n == (ssize_t)strlen(text))
+        return 0;
+    if (e == EROFS || e == EACCES || e == EPERM) {
+        log_warn(
+            "vm.max_map_count can't be raised to %d here: %s; a large search index may need it",
+            MAPS, strerror(e));
+        return 0;
+    }
+    return err_set(err, ERR_IO, "cannot raise vm.max_map_count: %s", strerror(e));
+}
+
+int machine_maps(const char *root, Err *err)
+{
+    _cleanup_free_ char *line = xasprintf("# Made by atoll.\nvm.max_map_count = %d\n", MAPS);
+    _cleanup_free_ char *path = xasprintf("%s/proc/sys/vm/max_map_count", root), *text = NULL;
+    _cleanup_(buf_clear) Buf now = BUF_INIT(BUF_MAX_LINE);
+    int64_t have;
+
+    int r = keep_file(root, "/etc/sysctl.d/60-atoll-search.conf", str_of(line), NULL, err);
+    if (r == 0)
+        r = file_read(path, &now, err);
+    if (r < 0)
+        return r;
+    Str word = str_trim(buf_as_str(&now));
+    text = xstrndup(word.p, word.n);
+    if (parse_int(text, 0, INT64_MAX, &have) && have >= MAPS)
+        return 0;
+    return raise_maps(path, err);
 }
 
 void machine_journal_text(int64_t disk_bytes, Buf *ret)

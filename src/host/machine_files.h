@@ -19,6 +19,10 @@ void machine_journal_text(int64_t disk_bytes, Buf *ret);
 int machine_updates(const char *root, Err *err) _must_check_;
 /* PostgreSQL's package is not to make a cluster when it is installed. */
 int machine_no_cluster(const char *root, Err *err) _must_check_;
+/* What a search server asks of the kernel: so many areas of memory of one process as Lucene's files
+ * need ("vm.max_map_count"). Kept for the next boot, and raised now. Where that may not be done
+ * (a container, whose kernel is its host's) it is left as it is, and said. */
+int machine_maps(const char *root, Err *err) _must_check_;
 /* Masks a unit: it can't be started, by hand or by a package. ERR_CONFLICT if an administrator has
  * a unit of his own there. *ret_changed: systemd has to be told. */
 int machine_mask(const char *root, const char *unit, bool *ret_changed, Err *err) _must_check_;

@@ -2,7 +2,9 @@
 #include "io/child.h"
 #include "io/file.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,6 +83,13 @@ static void unwell(Proc *p, const char *why, Msec now)
         proc_set_why(p, why);
 }
 
+/* Who waits at a socket that is kept open is told to go elsewhere. */
+static void release(Proc *p)
+{
+    if (p->driver->release)
+        p->driver->release(p->d, &p->service);
+}
+
 /* In the first minutes the usual reason is that another server is not ready yet: a person waits for
  * the island, so it is tried often. What is called failed has another reason, and time. */
 static void start_later(Proc *p, Msec now)
@@ -91,6 +100,8 @@ static void start_later(Proc *p, Msec now)
 
     p->backoff = p->backoff ? MIN(2 * p->backoff, limit) : BACKOFF_FIRST;
     p->start_at = now + p->backoff;
+    if (p->state == SERVICE_FAILED)
+        release(p); /* nobody knows when it is back, if ever */
 }
 
 /* As an ordinary user everything is that user's. */
@@ -164,6 +175,26 @@ static void read_answer(Proc *p, int r, const char *why, Msec now)
     }
 }
 
+/* Its own words for how far it is: they go into the report. The file is the service's, so it may be
+ * anything. */
+static void read_progress(Proc *p)
+{
+    char line[128] = "";
+    struct stat st;
+    int fd = p->service.progress_path
+                 ? open(p->service.progress_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                 : -1;
+
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+        read(fd, line, sizeof line - 1) > 0) {
+        line[strcspn(line, "\n")] = '\0';
+        proc_set_why(p, line);
+    }
+    close(fd);
+}
+
 void proc_check(Proc *p, Msec now)
 {
     char why[160];
@@ -175,6 +206,10 @@ void proc_check(Proc *p, Msec now)
         p->backoff = 0;
     if (p->service.once) {
         unwell(p, NULL, now);
+        if (now >= p->check_at) {
+            read_progress(p);
+            p->check_at = now + CHECK_WELL;
+        }
     } else if (p->service.health == HEALTH_RUNNING) {
         if (p->pid && now - p->started >= SECOND)
             well(p);
@@ -204,9 +239,17 @@ static void enter(Proc *p, Phase phase, Msec now)
     p->since = now;
 }
 
+/* It goes for good, or has a successor that binds its own. */
+static bool keeps_socket(const Proc *p)
+{
+    return p->next.name ? p->next.keep_socket : p->foreign && !p->leaving && p->service.keep_socket;
+}
+
 static void begin_stop(Proc *p, Msec now)
 {
     drop_check(p);
+    if (!keeps_socket(p))
+        release(p);
     p->misses = 0;
     p->state = SERVICE_WAITING;
     proc_set_why(p, "is being stopped");

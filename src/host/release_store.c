@@ -11,6 +11,11 @@
 #include <unistd.h>
 
 #define RETRY (10 * SECOND)
+/* A network or a registry that is away for a moment is no reason to take a deploy back: so many
+ * attempts before it is called failed. */
+#define TRIES 3
+/* Of a script: another attempt would find the same. */
+#define FINAL 2
 #define LIMIT (30 * MINUTE)
 #define OUTPUT_MAX ((size_t)64 << 10)
 #define FOLDER "/opt/atoll/releases"
@@ -25,13 +30,14 @@ struct ReleaseStore {
     Buf output;
     char *why;    /* the last attempt failed; NULL: it did not */
     char *failed; /* its folder's name; of the last that did */
+    int failures; /* of it, in a row */
     /* Names of folders: of the release that runs, and of the one before. In a file too. */
     char *ran[2];
 };
 
 /* Each gets D (the folder to be), V, REF, IMAGE, URL, SHA, CANARY, and KEEP (names beside D) in its
- * environment, and says in its last line what is wrong. What a kill or a power cut leaves has
- * another name than D, and goes at the next try. */
+ * environment, and says in its last line what is wrong; FINAL is its status where that is no
+ * accident. What a kill or a power cut leaves has another name than D, and goes at the next try. */
 static const char begin_script[] =
     "set -eu; umask 022\n"
     "podman() { command podman --events-backend=none \"$@\"; }\n"
@@ -40,19 +46,20 @@ static const char begin_script[] =
     "    for f in *; do\n"
     "        case \" $KEEP \" in *\" $f \"*) continue ;; esac\n"
     /* Of an image that is in use podman says so, and it goes with the next. */
-    "        case $f in image-*) remove \"$(cat \"$f\")\" || continue ;; esac\n"
+    "        case $f in image-* | search-* | streaming-*) remove \"$(cat \"$f\")\" || continue ;; "
+    "esac\n"
     "        rm -rf \"./$f\"\n"
     "    done\n"
     "    cd /\n"
     "fi\n"
     /* What the bundle has an address of, to the file that is named. */
     "download() {\n"
-    "    [ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 1; }\n"
+    "    [ -n \"$URL\" ] || { echo 'the bundle has no address for it'; exit 2; }\n"
     "    printf 'url = \"%s\"\\noutput = \"%s\"\\n' \"$URL\" \"$1\" |\n"
     "        curl --silent --show-error --fail --connect-timeout 10 --speed-limit 1000 \\\n"
     "            --speed-time 60 --config -\n"
     "    printf '%s  %s\\n' \"$SHA\" \"$1\" | sha256sum -c --status - ||\n"
-    "        { echo 'its archive is not the one that was deployed: the SHA-256 differs'; exit 1; "
+    "        { echo 'its archive is not the one that was deployed: the SHA-256 differs'; exit 2; "
     "}\n"
     "}\n";
 #define BEGIN_FOLDER                                                                               \
@@ -63,12 +70,12 @@ static const char begin_script[] =
 static const char canary_script[] =
     "on=''\n"
     "if [ \"$V\" != \"$(cat \"$CANARY/VERSION\")\" ] && [ ! -d \"$CANARY/releases/$V\" ]; then\n"
-    "    echo \"the canary has no version $V\"; exit 1\n"
+    "    echo \"the canary has no version $V\"; exit 2\n"
     "fi\n"
     "if [ -f \"$CANARY/releases/$V/ON\" ]; then\n"
     "    on=$(cat \"$CANARY/releases/$V/ON\")\n"
     "    [ -n \"$on\" ] && [ -d \"$CANARY/releases/$on\" ] ||\n"
-    "        { echo \"the canary's version $V stands on '$on', which is not there\"; exit 1; }\n"
+    "        { echo \"the canary's version $V stands on '$on', which is not there\"; exit 2; }\n"
     "fi\n" BEGIN_FOLDER "cp -a \"$CANARY/.\" \"$D.new\"; rm -rf \"$D.new/releases\"\n"
     "[ -z \"$on\" ] || cp -a \"$CANARY/releases/$on/.\" \"$D.new\"\n"
     "[ ! -d \"$CANARY/releases/$V\" ] || cp -a \"$CANARY/releases/$V/.\" \"$D.new\"\n"
@@ -78,9 +85,9 @@ static const char tree_script[] = BEGIN_FOLDER
     "words=$(tar --extract --gzip --no-same-owner --file \"$D.tar.gz\" --directory \"$D.new\" "
     "2>&1) "
     "||\n"
-    "    { echo \"its archive can't be unpacked: $(echo \"$words\" | sed '/^$/d;q')\"; exit 1; }\n"
+    "    { echo \"its archive can't be unpacked: $(echo \"$words\" | sed '/^$/d;q')\"; exit 2; }\n"
     "[ -f \"$D.new/bin/rails\" ] ||\n"
-    "    { echo 'its archive has no bin/rails: it has to be packed inside the tree'; exit 1; }\n"
+    "    { echo 'its archive has no bin/rails: it has to be packed inside the tree'; exit 2; }\n"
     "rm \"$D.tar.gz\"\n" END_FOLDER;
 /* D is a file with the image's name in it, so that podman need not be asked whether it is there.
  * It is written when the image is on the disk; a power cut may not leave the one without the other.
@@ -106,7 +113,10 @@ static const char image_script[] =
 
 static const struct {
     const char *kind, *script;
-} rows[] = {{"canary", canary_script}, {"tree", tree_script}, {"image", image_script}};
+} rows[] = {
+    {"canary", canary_script}, {"tree", tree_script},       {"image", image_script},
+    {"search", image_script},  {"streaming", image_script},
+};
 
 /* Of the folder, and of the image in `ran`. To be freed. */
 static char *name_new(const json_t *release)
@@ -215,7 +225,9 @@ static const char *script_of(const json_t *release)
 
 static bool is_image(const json_t *release)
 {
-    return streq(json_str(release, "kind"), "image");
+    const char *kind = json_str_or(release, "kind", "");
+
+    return streq(kind, "image") || streq(kind, "search") || streq(kind, "streaming");
 }
 
 /* Asked at every turn until all is there: podman would take a tenth of a second. */
@@ -239,8 +251,9 @@ static bool is_there(const ReleaseStore *s, const json_t *release)
 /* "KEEP=canary-1 canary-2": what stays on the disk. */
 static void add_keep(const ReleaseStore *s, const json_t *spec, StrList *env)
 {
-    const json_t *const named[] = {json_object_get(spec, "release"),
-                                   json_at(spec, "prepare.release")};
+    const json_t *const named[] = {
+        json_object_get(spec, "release"), json_at(spec, "prepare.release"),
+        json_object_get(spec, "search"), json_object_get(spec, "streaming")};
     _cleanup_(buf_clear) Buf keep = BUF_INIT(BUF_MAX_BODY);
     const json_t *more;
     size_t i;
@@ -356,7 +369,8 @@ static bool look(ReleaseStore *s, Msec now)
     if (!s->pid)
         return true;
     read_output(s);
-    if (now - s->began > LIMIT)
+    bool overdue = now - s->began > LIMIT;
+    if (overdue)
         child_kill_tree(s->pid);
     if (waitpid(s->pid, &status, WNOHANG) == 0)
         return false;
@@ -366,6 +380,8 @@ static bool look(ReleaseStore *s, Msec now)
         const char *line = last_line(&s->output);
         s->why = xasprintf("%s: %.120s", s->what, *line ? line : child_status_text(status, words));
         s->try_at = now + RETRY;
+        bool final = overdue || (WIFEXITED(status) && WEXITSTATUS(status) == FINAL);
+        s->failures = final ? TRIES : streq(s->name, s->failed) ? s->failures + 1 : 1;
         free(s->failed);
         s->failed = TAKE(s->name);
         log_warn("cannot fetch the release %s", s->why);
@@ -386,6 +402,7 @@ static int want(ReleaseStore *s, const json_t *spec, const json_t *urls, const j
         /* What another one failed of says nothing of this. */
         free(TAKE(s->why));
         s->try_at = 0;
+        s->failures = 0;
     }
     if (!s->pid && now >= s->try_at) {
         int r = begin(s, spec, urls, release, now, err);
@@ -393,7 +410,9 @@ static int want(ReleaseStore *s, const json_t *spec, const json_t *urls, const j
             return r;
     }
     if (s->why)
-        return err_set(err, ERR_IO, "cannot fetch the release %s", s->why);
+        return s->failures < TRIES
+                   ? err_set(err, ERR_TEMPORARY, "fetching the release again: %s", s->why)
+                   : err_set(err, ERR_IO, "cannot fetch the release %s", s->why);
     return err_set(err, ERR_TEMPORARY, "fetching the release %s", s->what ? s->what : "");
 }
 
@@ -406,6 +425,11 @@ int release_store_ready(ReleaseStore *s, const json_t *spec, const json_t *urls,
     int r = want(s, spec, urls, release, now, err);
     if (r == 0)
         r = want(s, spec, urls, json_at(spec, "prepare.release"), now, err);
+    /* On pocket what stands for it comes with the package (role_search.c). */
+    if (r == 0 && !*s->root)
+        r = want(s, spec, urls, json_object_get(spec, "search"), now, err);
+    if (r == 0 && !*s->root)
+        r = want(s, spec, urls, json_object_get(spec, "streaming"), now, err);
     json_array_foreach (json_object_get(spec, "fetch"), i, more) {
         if (r == 0)
             r = want(s, spec, urls, more, now, err);

@@ -7,6 +7,10 @@
  * does an image whose ref is `oci-archive:FILE`; any other is pulled from its registry, where a tag
  * may be moved: a ref with a digest is the same for ever.
  *
+ * So are the search server's image ("search" in the spec) and that of Mastodon's own streaming
+ * server
+ * ("streaming"), which stay as long as the spec names them.
+ *
  * The same child first removes older releases: what the spec names stays, and what ran before it,
  * which <root>/opt/atoll/releases/.ran tells.
  */
@@ -22,7 +26,8 @@ ReleaseStore *release_store_open(const char *root, const char *canary);
 ReleaseStore *
 release_store_close(ReleaseStore *s); /* takes NULL, returns NULL; ends what it does */
 /* 0 when all that the spec names is there. ERR_TEMPORARY, with words for the report, while it is
- * fetched; ERR_IO, and why, when that failed: it is tried again. `urls`: of the bundle (bundle.h).
+ * fetched, also again after a first accident; ERR_IO, and why, when that failed thrice or for a
+ * reason that another attempt does not mend: it is tried further. `urls`: of the bundle (bundle.h).
  */
 int release_store_ready(ReleaseStore *s, const json_t *spec, const json_t *urls, Msec now,
                         Err *err) _must_check_;

@@ -11,7 +11,15 @@ typedef struct RoleContext {
 } RoleContext;
 
 typedef int RoleFunction(const RoleContext *c, Services *ret, Err *err);
-RoleFunction role_postgres, role_redis, role_prepare, role_web, role_worker, role_edge;
+RoleFunction role_postgres, role_redis, role_prepare, role_web, role_stream, role_worker, role_edge,
+    role_certbot, role_search, role_control;
+
+/* The folder of the edge that nginx serves challenges from (RFC 8555 8.3). */
+#define EDGE_CHALLENGES "acme"
+
+/* The database's backup (spec "backup"), beside the server that listens in the folder `socket`;
+ * nothing where the spec has none. */
+int role_backup(const RoleContext *c, const char *socket, Services *ret, Err *err) _must_check_;
 
 /* What all processes of Mastodon's own share ("web", "worker", "prepare"): environment, folders,
  * the release's folder, and what its programs are started by in argv. `s` is the caller's also on
@@ -23,6 +31,8 @@ int app_service(const RoleContext *c, const json_t *release, const char *role, S
 Service role_service(const RoleContext *c, Role role, const char *name);
 /* A path in that folder; to be freed. */
 char *role_path(const RoleContext *c, const char *service, const char *name);
+/* A file that may hold secrets (0600); takes path. */
+void role_json(Service *s, char *path, const json_t *j);
 void role_argv(Service *s, const char *const *argv); /* NULL-ended */
 /* PATH and LANG: for programs that need no more. */
 void role_plain_env(Service *s);

@@ -1,12 +1,11 @@
-/* The edge: nginx in front of the web servers, after Mastodon's own dist/nginx.conf (mastodon.md
- * 5.1). There is no location for the streaming API as long as there is no role that serves it:
- * without one the request goes to the web servers, which say 404, and clients go back to asking. */
+/* The edge: nginx in front of the web and streaming servers, after Mastodon's own dist/nginx.conf
+ * (mastodon.md 5.1). Where no server has the role stream there is no location for its API either:
+ * the request goes to the web servers, which say 404, and clients go back to asking. */
 #include "host/role.h"
 #include "host/tls.h"
 
 #define CERTIFICATE_FILE "certificate.pem"
 #define KEY_FILE "key.pem"
-#define CHALLENGES "acme" /* a folder */
 
 typedef struct Listen {
     int http, https; /* https 0: none; TLS, if any, ends in front of the island */
@@ -61,20 +60,36 @@ static const char no_metrics[] = "        location ^~ /metrics {\n"
                                  "            return 404;\n"
                                  "        }\n";
 
+#define PROXY_HEADERS                                                                              \
+    "            proxy_http_version 1.1;\n"                                                        \
+    "            proxy_set_header Host $http_host;\n"                                              \
+    "            proxy_set_header Proxy '';\n"                                                     \
+    "            proxy_set_header X-Real-IP $remote_addr;\n"                                       \
+    "            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"                   \
+    "            proxy_set_header X-Forwarded-Host $http_host;\n"                                  \
+    "            proxy_set_header X-Forwarded-Proto $proto;\n"                                     \
+    "            proxy_connect_timeout 5;\n"                                                       \
+    "            proxy_read_timeout 120;\n"
+
 /* What a location says that leads to the web servers. */
-static const char proxy[] =
-    "            proxy_pass http://web;\n"
-    "            proxy_http_version 1.1;\n"
-    "            proxy_set_header Host $http_host;\n"
-    "            proxy_set_header Connection '';\n"
-    "            proxy_set_header Proxy '';\n"
-    "            proxy_set_header X-Real-IP $remote_addr;\n"
-    "            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
-    "            proxy_set_header X-Forwarded-Host $http_host;\n"
-    "            proxy_set_header X-Forwarded-Proto $proto;\n"
-    "            proxy_set_header X-Request-Start t=$msec;\n"
-    "            proxy_connect_timeout 5;\n"
-    "            proxy_read_timeout 120;\n";
+static const char proxy[] = "            proxy_pass http://web;\n"
+                            "            proxy_set_header Connection '';\n"
+                            "            proxy_set_header X-Request-Start t=$msec;\n" PROXY_HEADERS;
+
+/* And to the streaming servers: each event at once, and a connection stays as long as both sides
+ * want it. They say something every 15 s (SSE) or 30 s (a ping), well within the 120. */
+static const char streaming[] = "        location ^~ /api/v1/streaming {\n"
+                                "            proxy_pass http://streaming;\n"
+                                "            proxy_set_header Upgrade $http_upgrade;\n"
+                                "            proxy_set_header Connection $asks;\n"
+                                "            proxy_buffering off;\n"
+                                "            proxy_send_timeout 120;\n" PROXY_HEADERS "        }\n";
+
+/* What asks for another protocol on its connection goes on with it. */
+static const char upgrade[] = "    map $http_upgrade $asks {\n"
+                              "        default upgrade;\n"
+                              "        '' '';\n"
+                              "    }\n";
 
 /* What a unit's standard output is connected to, the journal, can't be opened by a name. */
 static const char *access_log(const RoleContext *c)
@@ -83,13 +98,43 @@ static const char *access_log(const RoleContext *c)
                            : "syslog:server=unix:/run/systemd/journal/dev-log,nohostname short";
 }
 
-static void add_upstream(const json_t *web, Buf *b)
+static void add_servers_of(const json_t *peers, Role role, Buf *b)
+{
+    size_t n = json_array_size(peers);
+
+    /* A web server is asked once more where it closed an accepted connection before it had heard
+     * anything, as Puma does when it stops: who starts has its socket by then
+     * (Service.keep_socket). */
+    for (size_t i = 0; n == 1 && i < (role == ROLE_WEB ? 2 : 1); i++)
+        buf_printf(b, "        server %s:%d max_fails=0;\n",
+                   json_string_value(json_array_get(peers, 0)), role_rows[role].port);
+    for (size_t i = 0; n > 1 && i < n; i++)
+        buf_printf(b, "        server %s:%d max_fails=1 fail_timeout=2s;\n",
+                   json_string_value(json_array_get(peers, i)), role_rows[role].port);
+    buf_str(b, "    }\n");
+}
+
+static const json_t *peers_of(const RoleContext *c, Role role)
+{
+    return json_object_get(json_object_get(c->spec, "peers"), role_rows[role].name);
+}
+
+static bool streams(const RoleContext *c)
+{
+    return json_array_size(peers_of(c, ROLE_STREAM)) > 0;
+}
+
+/* Connections to streaming servers stay, so whoever has the fewest gets the next one; all of
+ * nginx's workers count them together. */
+static void add_upstreams(const RoleContext *c, Buf *b)
 {
     buf_str(b, "    upstream web {\n");
-    for (size_t i = 0; i < json_array_size(web); i++)
-        buf_printf(b, "        server %s:%d max_fails=1 fail_timeout=2s;\n",
-                   json_string_value(json_array_get(web, i)), role_rows[ROLE_WEB].port);
-    buf_str(b, "    }\n");
+    add_servers_of(peers_of(c, ROLE_WEB), ROLE_WEB, b);
+    if (!streams(c))
+        return;
+    buf_str(b, upgrade);
+    buf_str(b, "    upstream streaming {\n        zone streaming 64k;\n        least_conn;\n");
+    add_servers_of(peers_of(c, ROLE_STREAM), ROLE_STREAM, b);
 }
 
 static void add_proxy(Buf *b, const char *location)
@@ -125,10 +170,13 @@ static void add_maintenance(const RoleContext *c, Buf *b)
 static void add_site(const RoleContext *c, Buf *b)
 {
     buf_str(b, no_metrics);
-    if (json_bool(c->spec, "maintenance", false))
+    if (json_bool(c->spec, "maintenance", false)) {
         add_maintenance(c, b);
-    else
+    } else {
+        if (streams(c))
+            buf_str(b, streaming);
         add_proxy(b, "/");
+    }
 }
 
 /* "server {", up to what it serves. */
@@ -149,7 +197,7 @@ static void add_redirect(const RoleContext *c, const Service *s, const Listen *l
     begin_server(c, l->http, "", b);
     buf_printf(b,
                "        location ^~ /.well-known/acme-challenge/ {\n"
-               "            root \"%s/" CHALLENGES "\";\n"
+               "            root \"%s/" EDGE_CHALLENGES "\";\n"
                "            default_type text/plain;\n"
                "        }\n",
                s->cwd);
@@ -186,8 +234,7 @@ static void add_servers(const RoleContext *c, const Service *s, const Listen *l,
     buf_str(b, "    }\n");
 }
 
-static void write_config(const RoleContext *c, const Service *s, const Listen *l, const json_t *web,
-                         Buf *b)
+static void write_config(const RoleContext *c, const Service *s, const Listen *l, Buf *b)
 {
     static const char *const temporary[] = {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"};
     const char *folder = s->cwd;
@@ -196,14 +243,18 @@ static void write_config(const RoleContext *c, const Service *s, const Listen *l
         buf_printf(b, "user %s;\n", s->user);
     buf_str(b, head);
     buf_printf(b, "pid \"%s/nginx.pid\";\n", folder);
-    buf_str(b, "events {\n    worker_connections 4096;\n}\nhttp {\n");
+    /* A streaming client takes two for hours, one of them to its server; and without an end workers
+     * from before a reload would stay as long as it does. */
+    if (streams(c))
+        buf_str(b, "worker_shutdown_timeout 1h;\n");
+    buf_printf(b, "events {\n    worker_connections %d;\n}\nhttp {\n", streams(c) ? 32768 : 4096);
     buf_str(b, log_format);
     buf_str(b, forwarded);
     buf_str(b, http_settings);
     buf_printf(b, "    access_log %s;\n", access_log(c));
     for (size_t i = 0; i < ARRAY_LEN(temporary); i++)
         buf_printf(b, "    %s_temp_path \"%s/tmp/%s\";\n", temporary[i], folder, temporary[i]);
-    add_upstream(web, b);
+    add_upstreams(c, b);
     add_servers(c, s, l, b);
     buf_str(b, "}\n");
 }
@@ -229,12 +280,11 @@ static int add_pair(const RoleContext *c, Service *s, Err *err)
 
 int role_edge(const RoleContext *c, Services *ret, Err *err)
 {
-    const json_t *web = json_object_get(json_object_get(c->spec, "peers"), "web");
     const json_t *listen = json_object_get(c->spec, "listen");
     Listen l = {.http = (int)json_int(listen, "http", 80),
                 .https = (int)json_int(listen, "https", 0)};
 
-    if (json_array_size(web) == 0)
+    if (json_array_size(peers_of(c, ROLE_WEB)) == 0)
         return err_set(err, ERR_CONFIG, "no server of the island carries the role web");
     Service s = role_service(c, ROLE_EDGE, "edge");
     _cleanup_free_ char *config = role_path(c, "edge", "nginx.conf");
@@ -244,14 +294,14 @@ int role_edge(const RoleContext *c, Services *ret, Err *err)
     s.dirs.items[0].mode = 0711;
     service_dir(&s, 0711, role_path(c, "edge", "tmp"));
     if (l.https) {
-        service_dir(&s, 0755, role_path(c, "edge", CHALLENGES));
+        service_dir(&s, 0755, role_path(c, "edge", EDGE_CHALLENGES));
         int r = add_pair(c, &s, err);
         if (r < 0) {
             service_clear(&s);
             return r;
         }
     }
-    write_config(c, &s, &l, web, service_file(&s, 0600, xstrdup(config)));
+    write_config(c, &s, &l, service_file(&s, 0600, xstrdup(config)));
     free(TAKE(s.user));
     role_argv(&s, (const char *const[]){"nginx", "-e", "stderr", "-p", s.cwd, "-c", config, NULL});
     role_plain_env(&s);

@@ -10,10 +10,14 @@
 static const struct {
     Role role;
     RoleFunction *function;
+    bool pauses; /* it works on the database: not while that is changed for another */
 } role_functions[] = {
-    {ROLE_POSTGRES, role_postgres}, {ROLE_REDIS, role_redis}, {ROLE_WEB, role_prepare},
-    {ROLE_WORKER, role_prepare},    {ROLE_WEB, role_web},     {ROLE_WORKER, role_worker},
-    {ROLE_EDGE, role_edge},
+    {ROLE_POSTGRES, role_postgres, false}, {ROLE_REDIS, role_redis, false},
+    {ROLE_SEARCH, role_search, false},     {ROLE_WEB, role_prepare, true},
+    {ROLE_WORKER, role_prepare, true},     {ROLE_WEB, role_web, true},
+    {ROLE_STREAM, role_stream, true},      {ROLE_WORKER, role_worker, true},
+    {ROLE_EDGE, role_edge, false},         {ROLE_EDGE, role_certbot, false},
+    {ROLE_CONTROL, role_control, false},
 };
 
 /* The newest PostgreSQL that is installed, or NULL. */
@@ -69,6 +73,7 @@ static const ServiceLimits role_limits[ROLES] = {
     [ROLE_REDIS] = {.tasks = 256, .files = 65536, .oom_adjust = -500},
     [ROLE_POSTGRES] = {.tasks = 2048, .files = 16384, .oom_adjust = -800},
     [ROLE_SEARCH] = {.memory_percent = 80, .tasks = 4096, .files = 65536},
+    [ROLE_CONTROL] = {.memory_percent = 50, .tasks = 256, .files = 4096},
 };
 
 char *role_path(const RoleContext *c, const char *service, const char *name)
@@ -96,6 +101,15 @@ Service role_service(const RoleContext *c, Role role, const char *name)
     s.health_port = role_rows[role].port;
     s.limits = role_limits[role];
     return s;
+}
+
+void role_json(Service *s, char *path, const json_t *j)
+{
+    char *text = json_text_new(j);
+
+    buf_str(service_file(s, 0600, path), text);
+    explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 void role_argv(Service *s, const char *const *argv)
@@ -151,9 +165,6 @@ static int read_roles(const json_t *spec, unsigned *ret, Err *err)
         if (!role_parse(name ? name : "", &role))
             return err_set(err, ERR_CONFIG, "the role %s is not known to atoll %s",
                            name ? name : "?", ATOLL_VERSION);
-        if (!role_rows[role].ready)
-            return err_set(err, ERR_CONFIG, "the role %s is not built yet in atoll %s", name,
-                           ATOLL_VERSION);
         *ret |= ROLE_BIT(role);
     }
     return 0;
@@ -164,13 +175,14 @@ int role_services(const json_t *spec, const Vault *secrets, const HostPaths *p, 
 {
     RoleContext c = {.spec = spec, .secrets = secrets, .paths = p};
     _cleanup_(services_clear) Services all = {0};
+    bool paused = json_bool(spec, "paused", false);
 
     BUG_IF(!p->address || !p->data);
     int r = read_roles(spec, &c.roles, err);
     if (r == 0)
         r = check_users(&c, err);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(role_functions); i++)
-        if (c.roles & ROLE_BIT(role_functions[i].role))
+        if (c.roles & ROLE_BIT(role_functions[i].role) && !(paused && role_functions[i].pauses))
             r = role_functions[i].function(&c, &all, err);
     if (r < 0)
         return r;

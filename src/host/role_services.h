@@ -1,4 +1,5 @@
-/* From a bundle's spec and secrets to services and files: nginx, Puma, Sidekiq, Redis, PostgreSQL.
+/* From a bundle's spec and secrets to services and files: nginx, Puma, streaming, Sidekiq, Redis,
+ * PostgreSQL.
  * Pure, but for asking the machine where its programs are (HostPaths). */
 #pragma once
 #include "host/service.h"
@@ -8,6 +9,7 @@
 typedef struct HostPaths {
     const char *root;    /* "" on a real server, the folder of a pocket server otherwise */
     const char *address; /* own; NULL from host_paths_find: the agent takes it from the spec */
+    const char *server;  /* this server's key ("web.0"); NULL: not known */
     const char *data;    /* folder for what must outlive the server: its volume's (host/volume.h),
                             or <root>/srv/atoll; NULL from host_paths_find */
     const char *canary;  /* /usr/share/atoll/canary, below root */
@@ -22,6 +24,10 @@ int host_paths_find(const char *root, HostPaths *ret, Err *err) _must_check_;
 void host_paths_again(HostPaths *p);
 void host_paths_clear(HostPaths *p);
 
+/* Connections that the island's PostgreSQL takes. */
+#define ROLE_POSTGRES_CONNECTIONS 200
+/* How often a free thread looks into a queue of Mastodon's first; 1 for others. */
+int role_queue_weight(const char *queue);
 /* `secrets` is a Vault holding just this bundle's. ERR_CONFIG for a spec that this version does not
  * know. */
 int role_services(const json_t *spec, const Vault *secrets, const HostPaths *p, Services *ret,

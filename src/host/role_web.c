@@ -180,6 +180,9 @@ int role_web(const RoleContext *c, Services *ret, Err *err)
     s.health_path = xstrdup(role_rows[ROLE_WEB].health);
     s.stop = STOP_TERM;
     s.stop_ms = 40 * SECOND; /* Puma gives its requests 30 s */
+    /* Puma takes the socket that stands in BIND and PORT (Binder#create_activated_fds). With
+     * another web server nginx is better refused: it asks that one then. */
+    s.keep_socket = json_bool(c->spec, "only_web", false);
     vec_push(ret, s);
     return 0;
 }
@@ -192,6 +195,14 @@ static const struct {
     {"default", 8}, {"push", 6},      {"ingress", 4}, {"mailers", 2},
     {"pull", 1},    {"scheduler", 1}, {"fasp", 1},
 };
+
+int role_queue_weight(const char *queue)
+{
+    for (size_t i = 0; i < ARRAY_LEN(queue_rows); i++)
+        if (streq(queue_rows[i].name, queue))
+            return queue_rows[i].weight;
+    return 1;
+}
 
 static bool wants_queue(const RoleContext *c, const char *queue, bool schedules)
 {
@@ -242,6 +253,13 @@ static int worker(const RoleContext *c, int64_t number, const Secret *redis_pass
         service_clear(&s); /* only `scheduler` was asked for, and another process has it */
         return 0;
     }
+    /* What Sidekiq calls its machine in Redis: by it a scaler finds the server of a process. A
+     * container has a host name for that (container.c). (Sidekiq's lib/sidekiq/component.rb, before
+     * 7 util.rb). */
+    if (c->paths->server)
+        s.machine = xasprintf("%s.%s", c->paths->server, name);
+    if (s.machine && !s.image)
+        strlist_addf(&s.env, "DYNO=%s", s.machine);
     after_stores(c, ret, &s);
     s.health = HEALTH_SIDEKIQ;
     free(s.health_address);

@@ -45,6 +45,7 @@ static bool same_list(const StrList *a, const StrList *b)
 bool service_same(const Service *a, const Service *b)
 {
     return streq(a->name, b->name) && same_list(&a->argv, &b->argv) && streq(a->image, b->image) &&
+           streq(a->image_user, b->image_user) && same_list(&a->image_args, &b->image_args) &&
            same_list(&a->env, &b->env) && streq(a->cwd, b->cwd) && streq(a->user, b->user) &&
            a->once == b->once;
 }
@@ -83,6 +84,10 @@ void service_hash(const Service *s, char ret[static 17])
     hash_list(&all, &s->env);
     if (s->image)
         hash_text(&all, s->image);
+    if (s->image_user) {
+        hash_text(&all, s->image_user);
+        hash_list(&all, &s->image_args);
+    }
     hash_text(&all, s->cwd);
     hash_text(&all, s->user);
     for (size_t i = 0; i < s->files.len; i++) {
@@ -146,12 +151,30 @@ static int make_dir(const ServiceDir *d, uid_t uid, gid_t gid, Err *err)
     return r;
 }
 
+/* "1000:0" */
+static bool read_numbers(const char *text, uid_t *ret_uid, gid_t *ret_gid)
+{
+    Str rest = str_of(text), first;
+    int64_t uid, gid;
+
+    if (!str_next(&rest, ':', &first))
+        return false;
+    _cleanup_free_ char *user = xstrndup(first.p, first.n), *group = xstrndup(rest.p, rest.n);
+    if (!parse_int(user, 0, INT32_MAX, &uid) || !parse_int(group, 0, INT32_MAX, &gid))
+        return false;
+    *ret_uid = (uid_t)uid;
+    *ret_gid = (gid_t)gid;
+    return true;
+}
+
 int service_prepare(const Service *s, const char *owner, Err *err)
 {
     uid_t uid = (uid_t)-1;
     gid_t gid = (gid_t)-1;
 
-    int r = owner ? child_user(owner, &uid, &gid, err) : 0;
+    /* In a container folders belong to a number, whoever that is on this machine. */
+    bool numbers = owner && s->image_user && read_numbers(s->image_user, &uid, &gid);
+    int r = owner && !numbers ? child_user(owner, &uid, &gid, err) : 0;
     for (size_t i = 0; r == 0 && i < s->dirs.len; i++)
         r = make_dir(&s->dirs.items[i], uid, gid, err);
     for (size_t i = 0; r == 0 && i < s->files.len; i++) {
@@ -169,6 +192,8 @@ void service_clear(Service *s)
     free(s->name);
     strlist_clear(&s->argv);
     free(s->image);
+    free(s->image_user);
+    strlist_clear(&s->image_args);
     strlist_wipe(&s->env); /* it may hold secrets */
     free(s->cwd);
     free(s->user);
@@ -182,8 +207,10 @@ void service_clear(Service *s)
     }
     vec_clear(&s->files);
     free(s->skip_path);
+    free(s->progress_path);
     free(s->health_address);
     free(s->health_path);
+    free(s->machine);
     *s = (Service){0};
 }
 

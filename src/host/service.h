@@ -35,6 +35,7 @@ typedef enum ServiceHealth {
                         role (with health_secret as its password) and database are made, which may
                         be repeated, then a statement is answered */
     HEALTH_REDIS,    /* PING is answered PONG (with the password) */
+    HEALTH_SEARCH,   /* /_cluster/health says yellow or green to health_user with health_secret */
     HEALTH_SIDEKIQ, /* its process is in Redis' `processes` set; address, port, secret are Redis' */
     HEALTH_ONCE     /* it ran to its end with status 0 */
 } ServiceHealth;
@@ -52,6 +53,7 @@ typedef struct ServiceLimits {
     int files;          /* open files; 0: systemd's default */
     int oom_adjust;     /* -1000 to 1000: who goes first when memory runs out (proc(5)) */
     bool low_ports;     /* binds ports below 1024, and lowers its own workers to a user */
+    bool chown;         /* calls chown(2), if only to say what is so already (certbot) */
     bool interfaces;    /* asks the kernel for this machine's addresses (getifaddrs(3)) */
 } ServiceLimits;
 
@@ -60,6 +62,8 @@ typedef struct Service {
     StrList argv;
     char *image; /* argv is run in a container of it (host/container.h); NULL: on the machine itself
                   */
+    char *image_user;   /* in there: "1000:0"; NULL: the image has Mastodon's user and folders */
+    StrList image_args; /* further arguments of podman's: what else is mounted */
     StrList env; /* "NAME=value": the whole environment; may hold secrets, so it is never logged */
     char *cwd;
     char *user;    /* as root: dropped to; otherwise ignored */
@@ -68,12 +72,21 @@ typedef struct Service {
     StrList after; /* services that must be healthy first */
     VEC(ServiceDir) dirs;
     VEC(ServiceFile) files;
-    char *skip_path; /* `once`: nothing to do if this is there; or NULL */
+    char *skip_path;     /* `once`: nothing to do if this is there; or NULL */
+    char *progress_path; /* `once`: a file whose first line says how far it is; or NULL */
     ServiceHealth health;
     char *health_address; /* "127.77.0.11" */
     int health_port;
-    char *health_path;           /* HTTP path, or a file */
-    const Secret *health_secret; /* borrowed from the bundle for REDIS, POSTGRES */
+    char *machine;     /* what Sidekiq calls its machine: "web.0.worker.1"; NULL: by its own name */
+    char *health_path; /* HTTP path, or a file */
+    const char *health_user;     /* a constant; for SEARCH */
+    const Secret *health_secret; /* borrowed from the bundle for REDIS, POSTGRES, SEARCH */
+    /* It listens on health_address:health_port and takes that socket as sd_listen_fds(3) says: the
+     * driver keeps it open while the service is restarted, so who connects waits instead of being
+     * refused. Whether it is kept may change while it runs. */
+    bool keep_socket;
+    bool
+        notify; /* it says when it is ready (sd_notify(3)): not a container, which says it anyway */
     ServiceStop stop;
     Msec stop_ms, drain_ms;
     Msec start_ms; /* it must be healthy after so long, or is reported as failed while it is tried

@@ -214,6 +214,18 @@ int supervisor_set(Supervisor *d, Services *services, Msec now, Err *err)
     return r;
 }
 
+int supervisor_renew(Supervisor *d, Services *services, const char *name, Err *err)
+{
+    Proc *p = find(d, name);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && p && i < services->len; i++)
+        if (streq(services->items[i].name, name))
+            r = renew(p, &services->items[i], err);
+    services_clear(services);
+    return r;
+}
+
 size_t supervisor_status(const Supervisor *d, ServiceStatus *ret, size_t max)
 {
     size_t n = 0;

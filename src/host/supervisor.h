@@ -11,6 +11,9 @@ Supervisor *supervisor_open(const ServiceDriver *driver, const char *root, const
  * stops the rest in reverse order. Does not wait for health. ERR_BUG for a set that makes no sense:
  * nothing is changed then. */
 int supervisor_set(Supervisor *s, Services *services, Msec now, Err *err) _must_check_;
+/* The same for the one service of the set that is called so (taken, all of it): of the others
+ * nothing is changed, and none runs again. */
+int supervisor_renew(Supervisor *s, Services *services, const char *name, Err *err) _must_check_;
 /* One turn: notices ends, restarts with backoff (1 s, doubling to a few seconds while it may still
  * come up in time, to 30 s after that), checks health. Never blocks more than 200 ms, but for a
  * service manager that reads its units anew. */

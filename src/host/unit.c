@@ -37,16 +37,25 @@ static const char no_container[] = "PrivateDevices=yes\n"
 
 /* podman makes what confines the program in its place: namespaces, mounts, devices of its own, no
  * capabilities. Its storage has files of other users (CAP_DAC_OVERRIDE). Home folders are closed,
- * and so is podman's settings' place for users. */
+ * and so is podman's settings' place for users. Its mounts are its own, as for each of these units;
+ * systemd asks for that to be said where mounts may be made. Memory that is written and run
+ * (MemoryDenyWriteExecute) stays open, though podman needs none: the filter would be the program's
+ * too, and Ruby's compiler needs it. */
 static const char container[] =
     "DevicePolicy=closed\n"
     "RestrictNamespaces=mnt pid ipc uts cgroup\n"
     "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_DAC_OVERRIDE "
     "CAP_KILL CAP_MKNOD\n"
     "SystemCallFilter=@mount unshare setns sethostname pivot_root seccomp capset\n"
+    "SystemCallFilter=~@resources\n"
+    "PrivateMounts=yes\n"
     "ReadWritePaths=/run /var/lib/containers\n"
     "NotifyAccess=main\n"
     "TimeoutStartSec=180s\n";
+
+/* A copy in memory of a folder that is the image's user's own (seen: crun can't make it without).
+ */
+static const char copies[] = "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER\n";
 
 /* What binds a low port and then lowers its workers to a user. */
 static const char low_ports[] =
@@ -57,6 +66,16 @@ static const char no_capabilities[] = "CapabilityBoundingSet=\n"
 char *unit_name_new(const char *service)
 {
     return xasprintf("atoll-%s.service", service);
+}
+
+char *unit_socket_name_new(const char *service)
+{
+    return xasprintf("atoll-%s.socket", service);
+}
+
+char *unit_held_name_new(const char *service)
+{
+    return xasprintf("atoll-%s-held.service", service);
 }
 
 /* A word of a setting: in double quotes, with C escapes; '%' would be a specifier, and where
@@ -121,7 +140,7 @@ static void line_of(Buf *b, const char *setting, const char *program, const StrL
 static void own_command(const Service *s, const char *program, const char *env_file, Buf *b)
 {
     /* ':': variables in it are not replaced. */
-    buf_str(b, "Type=exec\n");
+    buf_printf(b, "Type=%s\n", s->notify ? "notify" : "exec");
     line_of(b, "ExecStart=:", program, &s->argv, false);
     buf_printf(b, "EnvironmentFile=%s\n", env_file);
     if (s->cwd)
@@ -148,8 +167,12 @@ static void closed(const Service *s, Buf *b)
 {
     buf_str(b, sandbox);
     buf_str(b, s->image ? container : no_container);
+    if (s->image && s->image_user)
+        buf_str(b, copies);
     if (!s->image)
         buf_str(b, s->limits.low_ports ? low_ports : no_capabilities);
+    if (s->limits.chown)
+        buf_str(b, "SystemCallFilter=@chown\n"); /* after those that are taken away */
 }
 
 void unit_text(const Service *s, const char *program, const char *env_file, Buf *ret)
@@ -168,6 +191,8 @@ void unit_text(const Service *s, const char *program, const char *env_file, Buf 
                s->name);
     (s->image ? podman_command : own_command)(s, program, env_file, ret);
     buf_printf(ret, "SyslogIdentifier=atoll-%s\n", s->name);
+    if (s->keep_socket)
+        buf_printf(ret, "Sockets=atoll-%s.socket\n", s->name);
     if (s->once)
         buf_str(ret, "Restart=no\nRemainAfterExit=yes\n");
     else
@@ -180,6 +205,38 @@ void unit_text(const Service *s, const char *program, const char *env_file, Buf 
         quoted(ret, s->dirs.items[i].path, false);
         buf_char(ret, '\n');
     }
+}
+
+/* 4096: as much as the kernel lets wait by itself (net.core.somaxconn). */
+void unit_socket_text(const Service *s, Buf *ret)
+{
+    bool v6 = strchr(s->health_address, ':') != NULL;
+
+    buf_printf(ret,
+               "[Unit]\n"
+               "Description=atoll: where %s listens\n"
+               "[Socket]\n"
+               "ListenStream=%s%s%s:%d\n"
+               "Service=atoll-%s-held.service\n"
+               "Backlog=4096\n"
+               "TriggerLimitIntervalSec=0\n",
+               s->name, v6 ? "[" : "", s->health_address, v6 ? "]" : "", s->health_port, s->name);
+}
+
+void unit_held_text(const Service *s, Buf *ret)
+{
+    buf_printf(ret,
+               "[Unit]\n"
+               "Description=atoll: keeps who connects from starting %s\n"
+               "[Service]\n"
+               "Type=oneshot\n"
+               "RemainAfterExit=yes\n"
+               "ExecStart=/bin/true\n"
+               "DynamicUser=yes\n",
+               s->name);
+    buf_str(ret, sandbox);
+    buf_str(ret, no_container);
+    buf_str(ret, no_capabilities);
 }
 
 bool unit_hash(Str text, char ret[static 17])

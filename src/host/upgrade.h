@@ -15,6 +15,8 @@
 #include "base/json.h"
 #include "base/time.h"
 
+#define UPGRADE_PACKAGE "var/lib/atoll/package.deb" /* below the root; the agent alone reads it */
+
 typedef struct Upgrade Upgrade;
 
 Upgrade *upgrade_open(const char *root);

@@ -20,7 +20,8 @@ typedef enum MakeHow {
     MAKE_HEX,
     MAKE_VAPID,
     MAKE_SIGN,
-    MAKE_BESIDE
+    MAKE_BESIDE,
+    MAKE_DERIVED
 } MakeHow;
 typedef struct MakeRow {
     const char *name;
@@ -42,6 +43,7 @@ static const MakeRow make_rows[] = {
     {"active_record_salt", MAKE_PASSWORD, 32},
     {"sign_secret", MAKE_SIGN, 0, "sign_public"},
     {"sign_public", MAKE_BESIDE},
+    {"search_password", MAKE_DERIVED},
 };
 
 Vault *vault_new(void)
@@ -89,6 +91,18 @@ void vault_set(Vault *v, const char *name, const Secret *value)
     }
 }
 
+void vault_remove(Vault *v, const char *name)
+{
+    VaultItem *item = find(v, name);
+
+    if (!item)
+        return;
+    free(item->name);
+    (void)secret_free(item->value);
+    *item = *vec_last(&v->items);
+    v->items.len--;
+}
+
 static void set_text(Vault *v, const char *name, const char *text)
 {
     _cleanup_secret_ Secret *value = secret_new(text, strlen(text));
@@ -116,6 +130,18 @@ static void make_pair(Vault *v, const MakeRow *row)
     set_text(v, row->public, pair.public_b64);
 }
 
+/* Younger than some islands' vaults: it comes from what every vault has, so that it is the same
+ * whether it was put there or not. OpenSearch refuses a password without a capital, a small letter,
+ * a digit and something else. */
+static Secret *derived_new(const Vault *v, const char *name)
+{
+    _cleanup_secret_ Secret *hex = vault_derive_new(v, name);
+    _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+    buf_printf(&text, "Sr-%s", secret_expose(hex).p);
+    return secret_new(text.p, text.len);
+}
+
 static void make(Vault *v, const MakeRow *row)
 {
     _cleanup_secret_ Secret *value = NULL;
@@ -134,6 +160,9 @@ static void make(Vault *v, const MakeRow *row)
     case MAKE_SIGN:
         make_pair(v, row);
         return;
+    case MAKE_DERIVED:
+        value = derived_new(v, row->name);
+        break;
     case MAKE_BESIDE:
         return;
     }
@@ -205,16 +234,23 @@ static int read_text(Str text, Vault *v, Err *err)
     return 0;
 }
 
+int vault_write(const Vault *v, Buf *ret, Err *err)
+{
+    write_text(v, ret);
+    return ret->overflow ? err_set(err, ERR_CONFIG, "the vault would be larger than %zu bytes",
+                                   VAULT_MAX_BYTES)
+                         : 0;
+}
+
 static int seal(const Vault *v, const char *purpose, const StrList *recipients, Buf *ret, Err *err)
 {
     _cleanup_(buf_wipe) Buf text = BUF_INIT(VAULT_MAX_BYTES);
 
     if (recipients->len == 0)
         return err_set(err, ERR_BUG, "nobody to seal the vault for");
-    write_text(v, &text);
-    if (text.overflow)
-        return err_set(err, ERR_CONFIG, "the vault would be larger than %zu bytes",
-                       VAULT_MAX_BYTES);
+    int r = vault_write(v, &text, err);
+    if (r < 0)
+        return r;
     return crypt_seal((const char *const *)recipients->items, purpose, buf_as_str(&text), ret, err);
 }
 
@@ -237,19 +273,42 @@ static int unseal(Str sealed, const char *purpose, const KeyPair *key, Vault *v,
     return r < 0 ? r : read_text(buf_as_str(&text), v, err);
 }
 
+/* An older vault is given what can be derived. */
+static int complete(Vault *v, Err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(make_rows); i++) {
+        if (find(v, make_rows[i].name))
+            continue;
+        if (make_rows[i].how != MAKE_DERIVED)
+            return err_set(err, ERR_CORRUPT, "the vault has no secret %s", make_rows[i].name);
+        make(v, &make_rows[i]);
+    }
+    return 0;
+}
+
 int vault_unseal(Str sealed, const char *island, const KeyPair *key, Vault **ret, Err *err)
 {
     _cleanup_free_ char *purpose = xasprintf("vault/%s", island);
     _cleanup_(vault_drop) Vault *v = vault_new();
     int r = unseal(sealed, purpose, key, v, err);
 
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < ARRAY_LEN(make_rows); i++)
-        if (!find(v, make_rows[i].name))
-            return err_set(err, ERR_CORRUPT, "the vault has no secret %s", make_rows[i].name);
-    *ret = TAKE(v);
-    return 0;
+    if (r == 0)
+        r = complete(v, err);
+    if (r == 0)
+        *ret = TAKE(v);
+    return r;
+}
+
+int vault_read(Str text, Vault **ret, Err *err)
+{
+    _cleanup_(vault_drop) Vault *v = vault_new();
+    int r = read_text(text, v, err);
+
+    if (r == 0)
+        r = complete(v, err);
+    if (r == 0)
+        *ret = TAKE(v);
+    return r;
 }
 
 /* Fills the place if it is empty; that somebody else just did is as good. */

@@ -5,7 +5,8 @@
  * argv. Names in it (all there from the first apply on): master (32 bytes: keys are derived from
  * it), db_password, redis_password, media_password, secret_key_base (128 hex), vapid_private,
  * vapid_public, active_record_primary, active_record_deterministic, active_record_salt (32
- * alphanumerics each), sign_secret, sign_public (Ed25519: bundles), and the user's own (`atoll
+ * alphanumerics each), search_password (from master, also where an older atoll made the vault),
+ * sign_secret, sign_public (Ed25519: bundles), and the user's own (`atoll
  * secret`, island file {secret: NAME}). Formats: mastodon.md 3.2.
  *
  * What changes later is in a part: an object of its own beside it, which is written whole. Swift
@@ -29,6 +30,10 @@ int vault_seal(const Vault *v, const char *island, const StrList *recipients, Bu
                Err *err) _must_check_;
 int vault_unseal(Str sealed, const char *island, const KeyPair *key, Vault **ret,
                  Err *err) _must_check_;
+/* The same without a seal: {name: base64}, for what is sealed as a whole or stays in a 0600 file.
+ */
+int vault_write(const Vault *v, Buf *ret, Err *err) _must_check_;
+int vault_read(Str text, Vault **ret, Err *err) _must_check_;
 /* Adds the secrets of the part `<island>-vault/<part>`, sealed with the purpose
  * "vault/<island>/<part>". ERR_NOT_FOUND when there is none; ERR_DENIED when sealed for other keys.
  */
@@ -45,6 +50,7 @@ int vault_part_store(Cloud *c, const char *island, const VaultPart *part, Err *e
 /* In memory only; for tests and for `host` of a bundle. */
 Vault *vault_new(void);
 void vault_set(Vault *v, const char *name, const Secret *value);
+void vault_remove(Vault *v, const char *name); /* if it is there */
 /* Fills in whatever of the list above is missing. */
 void vault_generate(Vault *v);
 /* The Ed25519 pair that signs bundles. */

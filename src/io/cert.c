@@ -67,23 +67,27 @@ static Msec msec_of(const ASN1_TIME *t)
     return ASN1_TIME_to_tm(t, &tm) == 1 ? (Msec)timegm(&tm) * SECOND : 0;
 }
 
+static void add_pem(X509 *c, Buf *ret)
+{
+    _cleanup_(free_bio) BIO *out = BIO_new(BIO_s_mem());
+    char *text = NULL;
+
+    BUG_IF(!out || PEM_write_bio_X509(out, c) != 1);
+    long size = BIO_get_mem_data(out, &text);
+    buf_add(ret, text, (size_t)size);
+}
+
 static int cert_add(X509 *c, Buf *hashed, Buf *ret_pem)
 {
     unsigned char *der = NULL;
     int n = i2d_X509(c, &der);
-    char *text = NULL;
-    long size;
 
     if (n <= 0)
         return -ERR_CORRUPT;
     buf_add(hashed, (const char *)der, (size_t)n);
     OPENSSL_free(der);
-    if (!ret_pem)
-        return 0;
-    _cleanup_(free_bio) BIO *out = BIO_new(BIO_s_mem());
-    BUG_IF(!out || PEM_write_bio_X509(out, c) != 1);
-    size = BIO_get_mem_data(out, &text);
-    buf_add(ret_pem, text, (size_t)size);
+    if (ret_pem)
+        add_pem(c, ret_pem);
     return 0;
 }
 
@@ -241,4 +245,44 @@ int cert_key(Str pem, Str key_pem, Secret **ret, Err *err)
     if (r != 1)
         return err_set(err, ERR_CONFIG, "it is not the key of the certificate");
     return key_text(key, ret, err);
+}
+
+static bool add_name(X509 *c, const char *domain)
+{
+    _cleanup_free_ char *value = xasprintf("DNS:%s", domain);
+    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, value);
+    bool ok = names && X509_add_ext(c, names, -1) == 1;
+
+    X509_EXTENSION_free(names);
+    return ok;
+}
+
+/* RFC 5280 4.1.2.2: a serial number is positive, and has 20 bytes at most. */
+static bool add_serial(X509 *c)
+{
+    uint64_t number = 0;
+
+    crypt_random(&number, sizeof number);
+    return ASN1_INTEGER_set_uint64(X509_get_serialNumber(c), number >> 1 | 1) == 1;
+}
+
+int cert_self(const char *domain, Msec now, Buf *ret_pem, Secret **ret_key, Err *err)
+{
+    _cleanup_(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
+    _cleanup_(free_cert) X509 *c = X509_new();
+    X509_NAME *name = c ? X509_get_subject_name(c) : NULL;
+    const unsigned char *words = (const unsigned char *)"not signed yet";
+
+    bool ok = key && name && X509_set_version(c, X509_VERSION_3) == 1 && add_serial(c) &&
+              X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, words, -1, -1, 0) == 1 &&
+              X509_set_issuer_name(c, name) == 1 &&
+              ASN1_TIME_set(X509_getm_notBefore(c), (time_t)((now - DAY) / SECOND)) &&
+              ASN1_TIME_set(X509_getm_notAfter(c), (time_t)((now + 3650 * DAY) / SECOND)) &&
+              X509_set_pubkey(c, key) == 1 && add_name(c, domain) &&
+              X509_sign(c, key, EVP_sha256()) > 0;
+    ERR_clear_error();
+    if (!ok)
+        return err_set(err, ERR_IO, "OpenSSL can't make a certificate for %s", domain);
+    add_pem(c, ret_pem);
+    return key_text(key, ret_key, err);
 }

@@ -27,3 +27,7 @@ int cert_check(Str pem, const char *domain, Msec now, Err *err) _must_check_;
 /* The private key of a file, as PEM without a passphrase. ERR_CORRUPT if there is none; ERR_CONFIG
  * if it has a passphrase, or is not the first certificate's. */
 int cert_key(Str pem, Str key_pem, Secret **ret, Err *err) _must_check_;
+/* A pair that signs itself, for a server that must answer before anybody has signed for it: a
+ * P-256 key, valid for ten years from a day before `now`. Browsers refuse it. ERR_IO where OpenSSL
+ * can't. */
+int cert_self(const char *domain, Msec now, Buf *ret_pem, Secret **ret_key, Err *err) _must_check_;

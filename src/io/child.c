@@ -6,6 +6,7 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define MAX_GROUPS 256
+#define LISTEN_PID "LISTEN_PID="
 
 /* Everything the new process needs, worked out before the fork: after it, in a program with
  * threads, only async-signal-safe calls are allowed (signal-safety(7)). */
@@ -25,8 +27,9 @@ typedef struct Launch {
     const ChildSpec *spec;
     char *program;
     char *const *env;
-    int fds[3];    /* what becomes 0, 1 and 2 */
-    int report_fd; /* closes by itself when exec succeeds */
+    int fds[3];                              /* what becomes 0, 1 and 2 */
+    char listen_pid[sizeof LISTEN_PID + 20]; /* one of env's; the number is known after the fork */
+    int report_fd;                           /* closes by itself when exec succeeds */
     pid_t parent;
     bool drop;
     uid_t uid;
@@ -121,24 +124,28 @@ static _noreturn_ void give_up(const Launch *l, const char *stage)
     _exit(127);
 }
 
-/* Puts the three descriptors in place, whatever numbers they have (they may be each other's). */
+/* Puts the descriptors in place, whatever numbers they have (they may be each other's). */
 static bool place_fds(const Launch *l)
 {
-    int high[3];
+    int high[3], first = l->spec->listen_fd ? 4 : 3, listens = -1;
 
+    if (l->spec->listen_fd && (listens = fcntl(l->spec->listen_fd, F_DUPFD_CLOEXEC, 4)) < 0)
+        return false;
     for (int i = 0; i < 3; i++)
         if ((high[i] = fcntl(l->fds[i], F_DUPFD_CLOEXEC, 3)) < 0)
             return false;
     for (int i = 0; i < 3; i++)
         if (dup2(high[i], i) < 0)
             return false;
-    if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+    if (listens >= 0 && dup2(listens, 3) < 0)
+        return false;
+    if (close_range((unsigned)first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
         return true;
     /* A kernel before 5.11, or a sandbox without the call. */
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return false;
-    for (int fd = 3; fd < (int)MIN(limit.rlim_cur, (rlim_t)1 << 20); fd++)
+    for (int fd = first; fd < (int)MIN(limit.rlim_cur, (rlim_t)1 << 20); fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     return true;
 }
@@ -157,7 +164,20 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _noreturn_ void run_child(const Launch *l)
+/* What printf would do, which may not be called here. */
+static void write_listen_pid(Launch *l)
+{
+    char digits[16], *to = l->listen_pid + strlen(LISTEN_PID);
+    size_t n = 0;
+
+    for (pid_t pid = getpid(); pid > 0; pid /= 10)
+        digits[n++] = (char)('0' + pid % 10);
+    while (n > 0)
+        *to++ = digits[--n];
+    *to = '\0';
+}
+
+static _noreturn_ void run_child(Launch *l)
 {
     const ChildSpec *spec = l->spec;
 
@@ -166,6 +186,13 @@ static _noreturn_ void run_child(const Launch *l)
         give_up(l, "starting a session");
     if (!place_fds(l))
         give_up(l, "passing descriptors");
+    write_listen_pid(l);
+    if (spec->no_network) {
+        /* In a container root may be refused it; the restore of a backup must not fail for that. */
+        (void)!unshare(CLONE_NEWNET);
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+            give_up(l, "giving up further rights");
+    }
     if (l->drop && (setgroups((size_t)l->groups_n, l->groups) < 0 ||
                     setresgid(l->gid, l->gid, l->gid) < 0 || setresuid(l->uid, l->uid, l->uid) < 0))
         give_up(l, "becoming the user");
@@ -206,8 +233,8 @@ static int launch(Launch *l, pid_t *ret_pid, Err *err)
     int report[2];
     if (pipe2(report, O_CLOEXEC) < 0)
         return err_set(err, ERR_IO, "cannot make a pipe: %m");
-    /* Above the standard descriptors, in case the caller runs without them. */
-    l->report_fd = fcntl(report[1], F_DUPFD_CLOEXEC, 3);
+    /* Above those that it is given, in case the caller runs without them. */
+    l->report_fd = fcntl(report[1], F_DUPFD_CLOEXEC, 4);
     close(report[1]);
 
     sigset_t all, before;
@@ -230,6 +257,22 @@ static int launch(Launch *l, pid_t *ret_pid, Err *err)
     return r;
 }
 
+/* The environment with what says which descriptor to listen on; the texts are `l`'s. */
+static char **listen_env_new(Launch *l)
+{
+    size_t n = 0;
+
+    while (l->env[n])
+        n++;
+    char **env = xcalloc(n + 3, sizeof *env);
+    for (size_t i = 0; i < n; i++)
+        env[i] = l->env[i];
+    env[n] = (char *)(uintptr_t) "LISTEN_FDS=1";
+    memcpy(l->listen_pid, LISTEN_PID, sizeof LISTEN_PID);
+    env[n + 1] = l->listen_pid;
+    return env;
+}
+
 int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err)
 {
     Launch l = {
@@ -239,10 +282,15 @@ int child_spawn(const ChildSpec *spec, pid_t *ret_pid, Err *err)
         .parent = getpid(),
     };
     _cleanup_free_ char *program = NULL;
+    _cleanup_free_ char **env = NULL;
     int r = child_program(spec, &program, err);
     if (!program)
         return r;
     l.program = program;
+    if (spec->listen_fd) {
+        env = listen_env_new(&l);
+        l.env = env;
+    }
     if (spec->user) {
         r = find_user(spec->user, &l, err);
         if (r < 0)

@@ -13,9 +13,14 @@ typedef struct ChildSpec {
     const char *cwd;           /* NULL: the parent's */
     const char *user;          /* drop to this user and its groups; NULL: stay. Needs root */
     int in_fd, out_fd, err_fd; /* 0: /dev/null for in, inherited for out and err */
-    bool new_session;          /* setsid */
-    bool die_with_parent;      /* SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG) */
-    bool subreaper;            /* orphans below it become its children */
+    /* A listening socket that it is to serve on, borrowed: it becomes its descriptor 3, and
+     * LISTEN_FDS and LISTEN_PID are added to its environment (sd_listen_fds(3)). 0: none. */
+    int listen_fd;
+    bool new_session;     /* setsid */
+    bool die_with_parent; /* SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG) */
+    bool subreaper;       /* orphans below it become its children */
+    bool no_network; /* it is not trusted: a network namespace of its own (as root, where the kernel
+                        lets us; else it is as it was), and no rights by set-user-id */
 } ChildSpec;
 
 /* ERR_NOT_FOUND if the program is not there, ERR_IO otherwise; exec's own failure is reported

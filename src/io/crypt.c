@@ -158,6 +158,17 @@ void hasher_end(Hasher *h, Buf *ret_hex)
     hasher_free(h);
 }
 
+void hasher_once(Hasher *h, Str data, uint8_t *ret, size_t n)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned have = 0;
+
+    BUG_IF(EVP_DigestInit_ex(h->ctx, NULL, NULL) != 1 ||
+           EVP_DigestUpdate(h->ctx, data.p, data.n) != 1 ||
+           EVP_DigestFinal_ex(h->ctx, digest, &have) != 1 || have < n);
+    memcpy(ret, digest, n);
+}
+
 Hasher *hasher_free(Hasher *h)
 {
     if (h) {

@@ -10,6 +10,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/time.h"
 
@@ -35,6 +36,9 @@ void hasher_add(Hasher *h, const void *data, size_t n);
 /* Appends the digest in lower-case hex and frees the hasher. */
 void hasher_end(Hasher *h, Buf *ret_hex);
 Hasher *hasher_free(Hasher *h);
+/* The first n bytes of the digest of `data` alone, whatever was added before; the hasher stays good
+ * for more. For many small pieces: it makes nothing anew. */
+void hasher_once(Hasher *h, Str data, uint8_t *ret, size_t n);
 /* In one go, appended as hex. */
 void crypt_hash(CryptHash kind, Str data, Buf *ret_hex);
 int crypt_hash_file(CryptHash kind, const char *path, Buf *ret_hex, Err *err) _must_check_;
@@ -54,9 +58,12 @@ void crypt_temp_url(CryptHash kind, const Secret *key, const char *method, int64
 typedef struct KeyPair {
     Secret *secret; /* 32 bytes (X25519) or 64 (Ed25519) */
     char *public_b64;
+    json_t *grants; /* crypt_grant; or NULL */
 } KeyPair;
 void crypt_box_keys(KeyPair *ret);
 void crypt_sign_keys(KeyPair *ret);
+/* The same pair each time from a secret of 32 bytes. */
+void crypt_sign_keys_from(const Secret *seed, KeyPair *ret);
 /* The public half again from the secret one. */
 int crypt_box_public(const Secret *secret, KeyPair *ret, Err *err) _must_check_;
 void keypair_clear(KeyPair *k);
@@ -68,6 +75,25 @@ int crypt_seal(const char *const *recipients_b64, const char *purpose, Str plain
  * wiped by the caller if it holds a secret. */
 int crypt_open(const KeyPair *key, const char *purpose, Str sealed, Buf *ret,
                Err *err) _must_check_;
+/* The same in parts, for what is larger than JSON likes: a key of CRYPT_KEY_BYTES is sealed to each
+ * recipient (added to the object *ret_to), and encrypts frames (XChaCha20-Poly1305,
+ * CRYPT_FRAME_BYTES longer than the plain bytes). A frame's index is its nonce: a key must never be
+ * used for two sets of frames. Frames are pure, for any thread. */
+#define CRYPT_FRAME_BYTES 16
+int crypt_seal_key(const char *const *recipients_b64, const Secret *key, json_t *ret_to,
+                   Err *err) _must_check_;
+int crypt_open_key(const KeyPair *key, const json_t *to, Secret **ret, Err *err) _must_check_;
+/* Lends one key of many: what `from` may open of `to` is sealed to another public key, as a row of
+ * *ret_grants. A pair of that key with these grants in it (owned by it) opens `to` as if it were
+ * named there, and nothing else. */
+int crypt_grant(const KeyPair *from, const json_t *to, const char *public_b64, json_t *ret_grants,
+                Err *err) _must_check_;
+void crypt_frame_seal(const Secret *key, uint32_t index, Str plain, Buf *ret);
+/* False if it is damaged, of another index or key, or does not fit into *ret. */
+bool crypt_frame_open(const Secret *key, uint32_t index, Str sealed, Buf *ret) _must_check_;
+
+#define CRYPT_SIGNATURE_BYTES 64
+/* Signatures as text and, where a format has fixed bytes, as such. */
 void crypt_sign(const KeyPair *key, Str data, Buf *ret_b64);
 bool crypt_verify(const char *public_b64, Str data, Str signature_b64) _must_check_;
 

@@ -57,6 +57,17 @@ void crypt_sign_keys(KeyPair *ret)
     sodium_memzero(secret, sizeof secret);
 }
 
+void crypt_sign_keys_from(const Secret *seed, KeyPair *ret)
+{
+    uint8_t public[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES];
+    Str s = secret_expose(seed);
+
+    BUG_IF(s.n != crypto_sign_SEEDBYTES);
+    BUG_IF(crypto_sign_seed_keypair(public, secret, (const uint8_t *)s.p) != 0);
+    keys_set(ret, secret, sizeof secret, public);
+    sodium_memzero(secret, sizeof secret);
+}
+
 int crypt_box_public(const Secret *secret, KeyPair *ret, Err *err)
 {
     uint8_t public[crypto_box_PUBLICKEYBYTES];
@@ -76,6 +87,8 @@ void keypair_clear(KeyPair *k)
     k->secret = secret_free(k->secret);
     free(k->public_b64);
     k->public_b64 = NULL;
+    json_decref(k->grants);
+    k->grants = NULL;
 }
 
 /* Envelopes. The purpose and the whole list of recipients are authenticated with the body: not a
@@ -158,6 +171,14 @@ static int add_document(Buf *ret, const json_t *doc, Err *err)
     return 0;
 }
 
+int crypt_seal_key(const char *const *recipients_b64, const Secret *key, json_t *ret_to, Err *err)
+{
+    Str k = secret_expose(key);
+
+    BUG_IF(k.n != CRYPT_KEY_BYTES);
+    return seal_key(recipients_b64, (const uint8_t *)k.p, ret_to, err);
+}
+
 int crypt_seal(const char *const *recipients_b64, const char *purpose, Str plain, Buf *ret,
                Err *err)
 {
@@ -180,6 +201,14 @@ int crypt_seal(const char *const *recipients_b64, const char *purpose, Str plain
     return add_document(ret, doc, err);
 }
 
+/* Under which a grant stands: what is sealed to others tells which key it is of. */
+static void grant_name(const json_t *to, Buf *ret)
+{
+    _cleanup_free_ char *text = json_text_new(to);
+
+    crypt_hash(CRYPT_SHA256, str_of(text), ret);
+}
+
 /* Opens the data key of an envelope. */
 static int open_key(const KeyPair *key, const json_t *to, uint8_t *ret, Err *err)
 {
@@ -190,6 +219,11 @@ static int open_key(const KeyPair *key, const json_t *to, uint8_t *ret, Err *err
 
     _cleanup_free_ char *canonical = base64_new(public, sizeof public);
     const json_t *entry = json_object_get(to, canonical);
+    if (!entry && key->grants) {
+        _cleanup_(buf_clear) Buf name = BUF_INIT(BUF_MAX_LINE);
+        grant_name(to, &name);
+        entry = json_object_get(key->grants, name.p);
+    }
     if (!entry)
         return err_set(err, ERR_DENIED, "not sealed to the key %s", canonical);
 
@@ -199,6 +233,78 @@ static int open_key(const KeyPair *key, const json_t *to, uint8_t *ret, Err *err
     if (crypto_box_seal_open(ret, sealed, sizeof sealed, public, (const uint8_t *)secret.p) != 0)
         return err_set(err, ERR_CORRUPT, "a sealed envelope is damaged");
     return 0;
+}
+
+int crypt_open_key(const KeyPair *key, const json_t *to, Secret **ret, Err *err)
+{
+    uint8_t data_key[CRYPT_KEY_BYTES];
+    int r = open_key(key, to, data_key, err);
+
+    if (r == 0)
+        *ret = secret_new(data_key, sizeof data_key);
+    sodium_memzero(data_key, sizeof data_key);
+    return r;
+}
+
+int crypt_grant(const KeyPair *from, const json_t *to, const char *public_b64, json_t *ret_grants,
+                Err *err)
+{
+    _cleanup_secret_ Secret *key = NULL;
+    _cleanup_json_ json_t *sealed = json_object();
+    _cleanup_(buf_clear) Buf name = BUF_INIT(BUF_MAX_LINE);
+    int r = crypt_open_key(from, to, &key, err);
+
+    if (r == 0)
+        r = crypt_seal_key((const char *const[]){public_b64, NULL}, key, sealed, err);
+    if (r < 0)
+        return r;
+    grant_name(to, &name);
+    const char *public = json_object_iter_key(json_object_iter(sealed));
+    json_object_set(ret_grants, name.p, json_object_get(sealed, public));
+    return 0;
+}
+
+/* The nonce of a frame is its index: a key serves one object only. */
+static void frame_nonce(uint32_t index, uint8_t ret[static NONCE_BYTES])
+{
+    memset(ret, 0, NONCE_BYTES);
+    for (size_t i = 0; i < sizeof index; i++)
+        ret[i] = (uint8_t)(index >> (8 * i));
+}
+
+void crypt_frame_seal(const Secret *key, uint32_t index, Str plain, Buf *ret)
+{
+    uint8_t nonce[NONCE_BYTES];
+    size_t max = plain.n + TAG_BYTES;
+    uint8_t *body = xcalloc(max, 1);
+    unsigned long long n = 0;
+    Str k = secret_expose(key);
+
+    BUG_IF(k.n != CRYPT_KEY_BYTES);
+    frame_nonce(index, nonce);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(body, &n, (const uint8_t *)plain.p, plain.n, NULL, 0,
+                                               NULL, nonce, (const uint8_t *)k.p);
+    buf_add(ret, body, (size_t)n);
+    free(body);
+}
+
+bool crypt_frame_open(const Secret *key, uint32_t index, Str sealed, Buf *ret)
+{
+    uint8_t nonce[NONCE_BYTES];
+    unsigned long long n = 0;
+    Str k = secret_expose(key);
+
+    if (k.n != CRYPT_KEY_BYTES || sealed.n < TAG_BYTES)
+        return false;
+    uint8_t *plain = xcalloc(sealed.n, 1);
+    frame_nonce(index, nonce);
+    bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(plain, &n, NULL, (const uint8_t *)sealed.p,
+                                                         sealed.n, NULL, 0, nonce,
+                                                         (const uint8_t *)k.p) == 0;
+    if (ok)
+        buf_add(ret, plain, (size_t)n);
+    free(plain);
+    return ok && !ret->overflow;
 }
 
 int crypt_open(const KeyPair *key, const char *purpose, Str sealed, Buf *ret, Err *err)

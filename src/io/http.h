@@ -35,6 +35,11 @@ typedef struct HttpOptions {
     void *trace_user;
 } HttpOptions;
 
+/* Gives up to `n` bytes of a body that is made as it is sent, from `offset` on, and says how many:
+ * never 0. A repetition begins anew, so any offset may be asked for again. Negative: the request
+ * fails with *err. It may use another Http, not the one that sends. */
+typedef ssize_t HttpBodyRead(void *user, int64_t offset, char *to, size_t n, Err *err);
+
 typedef struct HttpRequest {
     const char *method;
     const char *url;
@@ -43,6 +48,8 @@ typedef struct HttpRequest {
     Str body;               /* p NULL: no body */
     int body_fd;            /* with body_size > 0 and body.p NULL: sent from this file's start */
     int64_t body_size;
+    HttpBodyRead *body_read; /* with body_size, instead of body_fd; or NULL */
+    void *body_user;
     int sink_fd;         /* > 0: a 2xx body goes to this file, from its current position, not to
                             HttpResponse.body. Half a body is taken away again: a repetition can use
                             the same file */
@@ -61,9 +68,9 @@ typedef struct HttpResponse {
     StrList headers; /* "Name: value" of the last answer, as received */
     Buf body;
     Err err;   /* ERR_TEMPORARY (also for an answer that was cut short), ERR_INTERRUPTED,
-                  ERR_CORRUPT (too large, not HTTP), ERR_IO (body_fd, sink_fd), ERR_CONFIG (a
-                  URL or header that cannot be sent; with a hint, a certificate that is not
-                  trusted). Never holds the token or the query of the URL */
+                  ERR_CORRUPT (too large, not HTTP), ERR_IO (body_fd, sink_fd), body_read's own,
+                  ERR_CONFIG (a URL or header that cannot be sent; with a hint, a certificate that
+                  is not trusted). Never holds the token or the query of the URL */
     bool sent; /* bytes of the request may have reached the server: if there is no answer, the
                   effect is unknown */
     Msec took_ms;

@@ -82,6 +82,17 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     return size * n;
 }
 
+static size_t read_made(Call *c, char *data, size_t want)
+{
+    ssize_t got = c->request->body_read(c->request->body_user, c->body_at, data, want, &c->own);
+
+    if (got < 0)
+        return CURL_READFUNC_ABORT;
+    BUG_IF(got == 0 || (size_t)got > want);
+    c->body_at += got;
+    return (size_t)got;
+}
+
 static size_t on_read(char *data, size_t size, size_t n, void *user)
 {
     Call *c = user;
@@ -91,6 +102,8 @@ static size_t on_read(char *data, size_t size, size_t n, void *user)
 
     if (want == 0)
         return 0;
+    if (q->body_read)
+        return read_made(c, data, want);
     while ((got = pread(q->body_fd, data, want, (off_t)c->body_at)) < 0 && errno == EINTR)
         ;
     if (got > 0) {

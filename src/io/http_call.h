@@ -11,7 +11,7 @@ typedef struct Call {
     char words[CURL_ERROR_SIZE]; /* libcurl's own */
     Err own;                     /* why we cut the transfer off ourselves */
     Msec start;
-    int64_t body_at; /* of body_fd */
+    int64_t body_at; /* of body_fd or body_read */
     off_t sink_start;
     size_t header_bytes, body_bytes;
     bool head_complete; /* the empty line behind the headers was there */

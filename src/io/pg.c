@@ -1,29 +1,10 @@
-#include "io/pg.h"
-#include "base/buf.h"
-#include "base/time.h"
+#include "io/pg_internal.h"
 
-#include <libpq-fe.h>
 #include <poll.h>
 
 #define CONNECT_TIMEOUT_MS (5 * SECOND)
 /* CREATE DATABASE copies a template, on a slow volume too. */
 #define STATEMENT_TIMEOUT_MS (2 * MINUTE)
-
-static void conn_drop(PGconn *c)
-{
-    PQfinish(c);
-}
-DEFINE_CLEANUP(PGconn *, conn_drop)
-static void result_drop(PGresult *r)
-{
-    PQclear(r);
-}
-DEFINE_CLEANUP(PGresult *, result_drop)
-static void pq_drop(char *p)
-{
-    PQfreemem(p);
-}
-DEFINE_CLEANUP(char *, pq_drop)
 
 /* False at the deadline. */
 static bool wait_socket(const PGconn *c, short events, Msec deadline)
@@ -40,7 +21,7 @@ static bool wait_socket(const PGconn *c, short events, Msec deadline)
 
 /* The last line of what libpq says, without "FATAL:  28P01: " and the like; *ret_state gets the
  * five characters of the SQLSTATE (PostgreSQL, appendix A) or "". To be freed. */
-static char *words_of(const char *text, char ret_state[static 6])
+static char *words_of(const char *text, char ret_state[static SQLSTATE_MAX])
 {
     ret_state[0] = '\0';
     for (const char *p = text; (p = strstr(p, ":  "));) {
@@ -77,44 +58,73 @@ static ErrKind kind_of_state(const char *state)
     return ERR_IO;
 }
 
-static int connect_error(const PgTarget *t, const PGconn *c, Err *err)
+static int connect_error(const PgTarget *t, const PGconn *c, char ret_state[static SQLSTATE_MAX],
+                         Err *err)
 {
-    char state[6];
-    _cleanup_free_ char *words = words_of(PQerrorMessage(c), state);
+    _cleanup_free_ char *words = words_of(PQerrorMessage(c), ret_state);
+    ErrKind kind = *ret_state ? kind_of_state(ret_state) : ERR_TEMPORARY;
 
-    return err_set(err, *state ? kind_of_state(state) : ERR_TEMPORARY,
-                   "cannot connect to PostgreSQL at %s port %d: %s", t->host, t->port, words);
+    /* Here libpq itself gave up, for want of a password; the server said nothing. */
+    if (!*ret_state && PQconnectionNeedsPassword(c))
+        kind = ERR_AUTH;
+    return err_set(err, kind, "cannot connect to PostgreSQL at %s port %d: %s", t->host, t->port,
+                   words);
 }
 
-static PGconn *start_connecting(const PgTarget *t)
+static PGconn *start_connecting(const PgTarget *t, const char *name, bool replication)
 {
     char port[16];
     snprintf(port, sizeof port, "%d", t->port);
-    const char *const names[] = {
-        "host",        "port", "user", "dbname", "password", "gssencmode", "application_name",
-        "requirepeer", NULL};
-    const char *const values[] = {
-        t->host,   port,    t->user, t->database, t->password ? secret_expose(t->password).p : NULL,
-        "disable", "atoll", t->peer, NULL};
+    /* A walsender's peer that vanished without a word is noticed within half a minute. */
+    const char *const names[] = {"host",
+                                 "port",
+                                 "user",
+                                 "dbname",
+                                 "password",
+                                 "gssencmode",
+                                 "application_name",
+                                 "requirepeer",
+                                 replication ? "replication" : NULL,
+                                 "keepalives_idle",
+                                 "keepalives_interval",
+                                 "keepalives_count",
+                                 "tcp_user_timeout",
+                                 NULL};
+    const char *const values[] = {t->host,
+                                  port,
+                                  t->user,
+                                  replication ? "replication" : t->database,
+                                  t->password ? secret_expose(t->password).p : NULL,
+                                  "disable",
+                                  name,
+                                  t->peer,
+                                  "true",
+                                  "10",
+                                  "5",
+                                  "4",
+                                  "30000",
+                                  NULL};
     return PQconnectStartParams(names, values, 0);
 }
 
 /* Step by step, because libpq's connect_timeout is per address and in whole seconds. */
-static int connect_to(const PgTarget *t, PGconn **ret, Err *err)
+int pg_connect(const PgTarget *t, const char *name, bool replication, PGconn **ret,
+               char ret_state[static SQLSTATE_MAX], Err *err)
 {
-    _cleanup_(conn_drop) PGconn *c = start_connecting(t);
+    _cleanup_(conn_drop) PGconn *c = start_connecting(t, name, replication);
     BUG_IF(!c);
     Msec timeout = t->timeout_ms ? t->timeout_ms : CONNECT_TIMEOUT_MS;
     Msec deadline = time_mono() + timeout;
     PostgresPollingStatusType step = PGRES_POLLING_WRITING;
 
+    ret_state[0] = '\0';
     if (PQstatus(c) == CONNECTION_BAD)
-        return connect_error(t, c, err);
+        return connect_error(t, c, ret_state, err);
     /* The SQLSTATE of a refused login is only in the verbose text. */
     PQsetErrorVerbosity(c, PQERRORS_VERBOSE);
     while (step != PGRES_POLLING_OK) {
         if (step == PGRES_POLLING_FAILED)
-            return connect_error(t, c, err);
+            return connect_error(t, c, ret_state, err);
         if (!wait_socket(c, step == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
             return err_set(err, ERR_TEMPORARY,
                            "cannot connect to PostgreSQL at %s port %d: no answer within %lld s",
@@ -125,33 +135,57 @@ static int connect_to(const PgTarget *t, PGconn **ret, Err *err)
     return 0;
 }
 
+static int connect_to(const PgTarget *t, PGconn **ret, Err *err)
+{
+    char state[SQLSTATE_MAX];
+    return pg_connect(t, "atoll", false, ret, state, err);
+}
+
+PGresult *pg_next_result(PGconn *c, Msec deadline, bool *ret_late)
+{
+    *ret_late = false;
+    while (PQisBusy(c)) {
+        *ret_late = !wait_socket(c, POLLIN, deadline);
+        if (*ret_late || !PQconsumeInput(c))
+            return NULL;
+    }
+    return PQgetResult(c);
+}
+
+static bool begins_copy(const PGresult *r)
+{
+    ExecStatusType s = PQresultStatus(r);
+    return s == PGRES_COPY_OUT || s == PGRES_COPY_IN || s == PGRES_COPY_BOTH;
+}
+
 /* Waits for the answer of the statement that was sent. */
 static PGresult *get_result(PGconn *c, Msec deadline, bool *ret_late)
 {
     PGresult *last = NULL;
 
-    for (;;) {
-        while (PQisBusy(c)) {
-            *ret_late = !wait_socket(c, POLLIN, deadline);
-            if (*ret_late || !PQconsumeInput(c))
-                return last;
-        }
-        PGresult *next = PQgetResult(c);
+    while (!last || !begins_copy(last)) {
+        PGresult *next = pg_next_result(c, deadline, ret_late);
         if (!next)
             return last;
         PQclear(last);
         last = next;
     }
+    return last;
 }
 
-typedef struct Statement {
-    const char *text, *parameter; /* parameter: $1, or NULL */
-    Msec timeout_ms;              /* 0: STATEMENT_TIMEOUT_MS */
-} Statement;
-#define STATEMENT(...) (&(Statement){__VA_ARGS__})
+int pg_result_error(const PGresult *r, char ret_state[static SQLSTATE_MAX], Err *err)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    const char *words = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 
-/* *ret_rows: how many rows came back (may be NULL). *ret_state: the SQLSTATE of a failure. */
-static int execute(PGconn *c, const Statement *s, int *ret_rows, char ret_state[static 6], Err *err)
+    ret_state[0] = '\0';
+    if (state && strlen(state) == 5)
+        memcpy(ret_state, state, SQLSTATE_MAX);
+    return err_set(err, kind_of_state(ret_state), "PostgreSQL: %s", words ? words : "failed");
+}
+
+int pg_ask(PGconn *c, const PgStatement *s, PGresult **ret, char ret_state[static SQLSTATE_MAX],
+           Err *err)
 {
     Msec timeout = s->timeout_ms ? s->timeout_ms : STATEMENT_TIMEOUT_MS;
     ret_state[0] = '\0';
@@ -168,23 +202,65 @@ static int execute(PGconn *c, const Statement *s, int *ret_rows, char ret_state[
     if (!r || PQstatus(c) == CONNECTION_BAD)
         return err_set(err, ERR_TEMPORARY, "PostgreSQL: the connection was lost");
     ExecStatusType status = PQresultStatus(r);
-    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
-        if (ret_rows)
-            *ret_rows = PQntuples(r);
-        return 0;
-    }
-    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-    const char *words = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-    if (state && strlen(state) == 5)
-        memcpy(ret_state, state, 6);
-    return err_set(err, kind_of_state(ret_state), "PostgreSQL: %s", words ? words : "failed");
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY &&
+        !begins_copy(r))
+        return pg_result_error(r, ret_state, err);
+    *ret = TAKE(r);
+    return 0;
+}
+
+/* *ret_rows: how many rows came back (may be NULL). */
+static int execute(PGconn *c, const PgStatement *s, int *ret_rows,
+                   char ret_state[static SQLSTATE_MAX], Err *err)
+{
+    _cleanup_(result_drop) PGresult *r = NULL;
+    int got = pg_ask(c, s, &r, ret_state, err);
+
+    if (got == 0 && ret_rows)
+        *ret_rows = PQntuples(r);
+    return got;
+}
+
+int pg_query(const PgTarget *t, const char *statement, const char *parameter, StrList *ret,
+             Err *err)
+{
+    char state[SQLSTATE_MAX];
+    _cleanup_(conn_drop) PGconn *c = NULL;
+    _cleanup_(result_drop) PGresult *r = NULL;
+    int got = connect_to(t, &c, err);
+
+    if (got == 0)
+        got = pg_ask(c, PG_STATEMENT(statement, parameter, t->timeout_ms), &r, state, err);
+    for (int row = 0; got == 0 && row < PQntuples(r); row++)
+        for (int column = 0; column < PQnfields(r); column++)
+            strlist_add(ret, PQgetvalue(r, row, column));
+    return got;
+}
+
+int pg_set(const PgTarget *t, const char *setting, const char *value, Err *err)
+{
+    char state[SQLSTATE_MAX];
+    _cleanup_(conn_drop) PGconn *c = NULL;
+    int r = connect_to(t, &c, err);
+    if (r < 0)
+        return r;
+
+    _cleanup_(pq_drop) char *literal =
+        PQescapeLiteral(c, value ? value : "", strlen(value ? value : ""));
+    _cleanup_free_ char *alter = value ? xasprintf("ALTER SYSTEM SET %s = %s", setting, literal)
+                                       : xasprintf("ALTER SYSTEM RESET %s", setting);
+    r = execute(c, PG_STATEMENT(alter, NULL, t->timeout_ms), NULL, state, err);
+    if (r == 0)
+        r = execute(c, PG_STATEMENT("SELECT pg_reload_conf()", NULL, t->timeout_ms), NULL, state,
+                    err);
+    return r < 0 ? err_wrap(err, "setting %s", setting) : 0;
 }
 
 /* "Already there": somebody else was quicker, which is as good. */
 static int execute_once(PGconn *c, const char *statement, Err *err)
 {
-    char state[6];
-    int r = execute(c, STATEMENT(statement), NULL, state, err);
+    char state[SQLSTATE_MAX];
+    int r = execute(c, PG_STATEMENT(statement), NULL, state, err);
 
     /* duplicate_object, duplicate_database, and unique_violation, which two CREATEs at the same
      * moment end with. */
@@ -201,15 +277,15 @@ int pg_run(const PgTarget *t, const char *const *statements, Err *err)
     int r = connect_to(t, &c, err);
 
     for (; r == 0 && *statements; statements++) {
-        char state[6];
-        r = execute(c, STATEMENT(*statements, NULL, t->timeout_ms), NULL, state, err);
+        char state[SQLSTATE_MAX];
+        r = execute(c, PG_STATEMENT(*statements, NULL, t->timeout_ms), NULL, state, err);
     }
     return r;
 }
 
 static int ensure_role(PGconn *c, const char *role, const Secret *password, Err *err)
 {
-    char state[6];
+    char state[SQLSTATE_MAX];
     int rows = 0;
     /* The server gets a SCRAM verifier: the password itself would be in its log of statements. */
     _cleanup_(pq_drop) char *verifier =
@@ -218,8 +294,8 @@ static int ensure_role(PGconn *c, const char *role, const Secret *password, Err 
     if (!verifier || !name)
         return err_set(err, ERR_CONFIG, "\"%s\" cannot be a role with that password", role);
 
-    int r =
-        execute(c, STATEMENT("SELECT 1 FROM pg_roles WHERE rolname = $1", role), &rows, state, err);
+    int r = execute(c, PG_STATEMENT("SELECT 1 FROM pg_roles WHERE rolname = $1", role), &rows,
+                    state, err);
     if (r == 0 && rows == 0) {
         _cleanup_free_ char *create = xasprintf("CREATE ROLE %s LOGIN", name);
         r = execute_once(c, create, err);
@@ -227,15 +303,15 @@ static int ensure_role(PGconn *c, const char *role, const Secret *password, Err 
     if (r < 0)
         return r;
     _cleanup_free_ char *alter = xasprintf("ALTER ROLE %s LOGIN PASSWORD '%s'", name, verifier);
-    return execute(c, STATEMENT(alter), NULL, state, err);
+    return execute(c, PG_STATEMENT(alter), NULL, state, err);
 }
 
 static int ensure_database(PGconn *c, const char *database, const char *role, Err *err)
 {
-    char state[6];
+    char state[SQLSTATE_MAX];
     int rows = 0;
-    int r = execute(c, STATEMENT("SELECT 1 FROM pg_database WHERE datname = $1", database), &rows,
-                    state, err);
+    int r = execute(c, PG_STATEMENT("SELECT 1 FROM pg_database WHERE datname = $1", database),
+                    &rows, state, err);
     if (r < 0 || rows > 0)
         return r;
 

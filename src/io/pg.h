@@ -1,6 +1,7 @@
 /* A few statements to a PostgreSQL server, through libpq: enough to make a role and a database and
  * to ask whether it answers. */
 #pragma once
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/secret.h"
 
@@ -19,6 +20,13 @@ typedef struct PgTarget {
  * ERR_TEMPORARY when the server cannot be reached or is starting up, ERR_AUTH when the login is
  * refused, ERR_NOT_FOUND when there is no such database, ERR_IO for a statement that fails. */
 int pg_run(const PgTarget *t, const char *const *statements, Err *err) _must_check_;
+/* One statement (with $1, if `parameter` is not NULL), and the cells of its rows, one row behind
+ * the other; a NULL is "". Errors as above. */
+int pg_query(const PgTarget *t, const char *statement, const char *parameter, StrList *ret,
+             Err *err) _must_check_;
+/* A setting for the whole server, at once and for good (ALTER SYSTEM, then a reload); NULL: as the
+ * configuration file has it. `setting` is our own word. ERR_DENIED if the user may not. */
+int pg_set(const PgTarget *t, const char *setting, const char *value, Err *err) _must_check_;
 /* Makes the login role (or sets its password) and a database owned by it (encoding UTF8, collation
  * C, so that a move between distributions cannot corrupt indexes; character types of C.UTF-8, so
  * that upper and lower case are known beyond ASCII), if they are not there. The password itself is

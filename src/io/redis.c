@@ -8,6 +8,8 @@
 
 struct Redis {
     redisContext *context;
+    size_t trips;
+    bool unsent; /* commands wait in hiredis's buffer */
 };
 
 /* What the first word of an error reply means to a caller; anything else is a refusal. */
@@ -68,7 +70,7 @@ static bool copy_reply(const redisReply *from, RedisReply *to, int depth)
     }
 }
 
-int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
+void redis_send(Redis *r, const char *const *argv)
 {
     const char *args[MAX_ARGS];
     int n = 0;
@@ -77,10 +79,38 @@ int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
         BUG_IF(n >= MAX_ARGS);
         args[n] = argv[n];
     }
+    /* It fails for want of memory alone, and after an error that redis_next tells of. */
+    (void)redisAppendCommandArgv(r->context, n, args, NULL);
+    r->unsent = true;
+}
+
+size_t redis_trips(const Redis *r)
+{
+    return r->trips;
+}
+
+bool redis_broken(const Redis *r)
+{
+    return r->context->err != 0;
+}
+
+int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
+{
+    redis_send(r, argv);
+    return redis_next(r, ret, err);
+}
+
+int redis_next(Redis *r, RedisReply *ret, Err *err)
+{
+    void *any = NULL;
+
+    /* What waits redisGetReply sends first (hiredis.h). */
+    r->trips += r->unsent;
+    r->unsent = false;
     errno = 0;
-    redisReply *reply = redisCommandArgv(r->context, n, args, NULL);
-    if (!reply)
+    if (redisGetReply(r->context, &any) != REDIS_OK || !any)
         return connection_error(r->context, err);
+    redisReply *reply = any;
     RedisReply copy = {0};
     int result = 0;
     if (reply->type == REDIS_REPLY_ERROR)
@@ -95,34 +125,66 @@ int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
     return result;
 }
 
-static int log_in(Redis *r, const Secret *password, Err *err)
+static int log_in(Redis *r, const RedisTarget *t, Err *err)
 {
     _cleanup_(redis_reply_clear) RedisReply reply = {0};
-    if (!password)
+    if (!t->password)
         return 0;
-    return redis_command(r, (const char *const[]){"AUTH", secret_expose(password).p, NULL}, &reply,
-                         err);
+    const char *password = secret_expose(t->password).p;
+    return redis_command(r,
+                         t->user ? (const char *const[]){"AUTH", t->user, password, NULL}
+                                 : (const char *const[]){"AUTH", password, NULL},
+                         &reply, err);
 }
 
-int redis_open(const RedisTarget *t, Redis **ret, Err *err)
+static int open_at(const RedisTarget *t, const char *host, int port, Redis **ret, Err *err)
 {
     Msec wait = t->timeout_ms ? t->timeout_ms : SECOND;
     struct timeval tv = {.tv_sec = wait / SECOND, .tv_usec = (wait % SECOND) * 1000};
     _cleanup_(redis_drop) Redis *r = NEW(Redis);
 
-    r->context = redisConnectWithTimeout(t->host, t->port, tv);
+    r->context = redisConnectWithTimeout(host, port, tv);
     if (!r->context)
         return err_set(err, ERR_IO, "cannot make a connection to Redis");
     if (r->context->err)
-        return err_set(err, ERR_TEMPORARY, "cannot reach Redis at %s:%d: %s", t->host, t->port,
+        return err_set(err, ERR_TEMPORARY, "cannot reach Redis at %s:%d: %s", host, port,
                        r->context->errstr);
     if (redisSetTimeout(r->context, tv) != REDIS_OK)
         return err_set(err, ERR_IO, "cannot set the timeout of a connection: %s",
                        r->context->errstr);
-    int result = log_in(r, t->password, err);
+    int result = log_in(r, t, err);
     if (result == 0)
         *ret = TAKE(r);
     return result;
+}
+
+/* Redis's documentation, "Guidelines for Redis clients with support for Redis Sentinel": the
+ * Sentinel is asked at each connection, and is not logged into. */
+static int open_by_sentinel(const RedisTarget *t, Redis **ret, Err *err)
+{
+    const RedisTarget plain = {.host = t->host, .port = t->port, .timeout_ms = t->timeout_ms};
+    _cleanup_(redis_drop) Redis *sentinel = NULL;
+    _cleanup_(redis_reply_clear) RedisReply at = {0};
+    int64_t port = 0;
+
+    int r = open_at(&plain, t->host, t->port, &sentinel, err);
+    BUG_IF(r == 0 && !sentinel);
+    if (r == 0)
+        r = redis_command(
+            sentinel,
+            (const char *const[]){"SENTINEL", "get-master-addr-by-name", t->sentinel, NULL}, &at,
+            err);
+    if (r < 0)
+        return err_wrap(err, "asking the Sentinel");
+    if (at.type != REDIS_LIST || at.len != 2 || !at.items[0].text || !at.items[1].text ||
+        !parse_int(at.items[1].text, 1, 65535, &port))
+        return err_set(err, ERR_NOT_FOUND, "the Sentinel knows no master '%s'", t->sentinel);
+    return open_at(t, at.items[0].text, (int)port, ret, err);
+}
+
+int redis_open(const RedisTarget *t, Redis **ret, Err *err)
+{
+    return t->sentinel ? open_by_sentinel(t, ret, err) : open_at(t, t->host, t->port, ret, err);
 }
 
 Redis *redis_close(Redis *r)

@@ -1,5 +1,5 @@
-/* A few commands to a Redis server, through hiredis: one connection, one command at a time, a reply
- * as a tree.
+/* A few commands to a Redis server, through hiredis: one connection, one command at a time or a
+ * pipeline of many, a reply as a tree.
  *
  * Thread: a Redis belongs to one thread at a time. Limits: every wait is bounded by timeout_ms;
  * after an error of the connection the Redis is of no use any more and is closed by its owner.
@@ -16,6 +16,9 @@ typedef struct RedisTarget {
     const char *host;
     int port;
     const Secret *password; /* or NULL */
+    const char *user;       /* of the server's ACL, with a password; NULL: the default user */
+    const char *sentinel;   /* host and port are a Sentinel's, which knows where the master of this
+                               name is; NULL: they are the server's own */
     Msec timeout_ms;        /* for connecting and for each reply; 0: 1 s */
 } RedisTarget;
 
@@ -36,6 +39,14 @@ Redis *redis_close(Redis *r); /* takes NULL, returns NULL */
 /* `argv`: NULL-ended, the command and its arguments. An error reply is ERR_AUTH, ERR_DENIED,
  * ERR_TEMPORARY (LOADING, BUSY) or ERR_CONFLICT with the server's words. */
 int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err) _must_check_;
+/* A pipeline: redis_send as often as wanted writes nothing yet, then redis_next once for each, in
+ * the same order; the first of these sends them all. So it is one round trip. An error reply is
+ * redis_next's own error, as redis_command's, and the following replies can still be had unless
+ * redis_broken. */
+void redis_send(Redis *r, const char *const *argv);
+int redis_next(Redis *r, RedisReply *ret, Err *err) _must_check_;
+size_t redis_trips(const Redis *r); /* round trips so far, those of the login included */
+bool redis_broken(const Redis *r);  /* the connection is lost: close it */
 void redis_reply_clear(RedisReply *r);
 DEFINE_CLEAR(RedisReply, redis_reply_clear)
 static inline void redis_drop(Redis *r)

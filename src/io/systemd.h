@@ -42,3 +42,7 @@ typedef struct SystemdUnit {
 } SystemdUnit;
 /* ERR_NOT_FOUND if the manager does not know it. */
 int systemd_unit(Systemd *s, const char *unit, SystemdUnit *ret, Err *err) _must_check_;
+
+/* Tells whoever started this process (Type=notify) how it is: "READY=1", "STATUS=..."
+ * (sd_notify(3)). Where nobody listens: nothing. */
+void systemd_notify(const char *state);

@@ -5,7 +5,6 @@
 #include <yaml.h>
 
 #define MAX_DEPTH 32
-#define MAX_BYTES ((size_t)1 << 20)
 
 typedef VEC(YamlNode) Nodes;
 
@@ -266,8 +265,8 @@ static int read_stream(Reader *r, YamlNode *root)
 int yaml_parse(const char *name, Str text, Yaml *ret, Err *err)
 {
     Reader r = {.name = name, .text = text, .err = err};
-    if (text.n > MAX_BYTES)
-        return err_set(err, ERR_CONFIG, "%s:1:1: larger than %zu bytes", name, MAX_BYTES);
+    if (text.n > YAML_MAX_BYTES)
+        return err_set(err, ERR_CONFIG, "%s:1:1: larger than %zu bytes", name, YAML_MAX_BYTES);
 
     BUG_IF(!yaml_parser_initialize(&r.parser));
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.p, text.n);
@@ -285,16 +284,21 @@ int yaml_parse(const char *name, Str text, Yaml *ret, Err *err)
     return 0;
 }
 
+int yaml_read(const char *path, Buf *ret, Err *err)
+{
+    int e = file_read(path, ret, err);
+
+    return e == -ERR_CORRUPT
+               ? err_set(err, ERR_CONFIG, "%s:1:1: larger than %zu bytes", path, YAML_MAX_BYTES)
+               : e;
+}
+
 int yaml_load(const char *path, Yaml *ret, Err *err)
 {
-    /* One byte more than allowed, so that yaml_parse finds the file too large and says so. */
-    _cleanup_(buf_wipe) Buf text = BUF_INIT(MAX_BYTES + 1);
-    int e = file_read(path, &text, err);
-    if (e == -ERR_CORRUPT)
-        return err_set(err, ERR_CONFIG, "%s:1:1: larger than %zu bytes", path, MAX_BYTES);
-    if (e < 0)
-        return e;
-    return yaml_parse(path, buf_as_str(&text), ret, err);
+    _cleanup_(buf_wipe) Buf text = BUF_INIT(YAML_MAX_BYTES);
+    int e = yaml_read(path, &text, err);
+
+    return e < 0 ? e : yaml_parse(path, buf_as_str(&text), ret, err);
 }
 
 void yaml_clear(Yaml *y)

@@ -54,6 +54,28 @@ static _printf_(4, 5) int fail(const IslandLoad *l, const YamlNode *n, Err *err,
                   : yaml_error(l->yaml, n, err, "%s", text);
 }
 
+/* Node is in an image only: a tree is packed without it, and what Debian 12 has is too old for it.
+ */
+static int check_stream(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "release.stream");
+    const char *why =
+        i->release.kind == RELEASE_CANARY ? "the canary has no streaming server"
+        : i->release.kind == RELEASE_TREE ? "a tree comes without Node"
+        : starts_with(i->release.image, "oci-archive:")
+            ? "the streaming server has an image of its own, which is not in that file"
+        : strchr(i->release.image, '@')
+            ? "the streaming server has an image of its own, with another digest"
+        : island_is_pocket(i) ? "a pocket cloud runs no images"
+                              : NULL;
+
+    if (!island_streams_node(i) || !why)
+        return 0;
+    (void)fail(l, n, err, "release.stream is \"node\", but %s", why);
+    return err_hint(err, "leave it out: atoll serves the streaming API of any release");
+}
+
 static int check_release(IslandLoad *l, Err *err)
 {
     Island *i = l->island;
@@ -77,7 +99,7 @@ static int check_release(IslandLoad *l, Err *err)
         i->release.kind = RELEASE_IMAGE;
     else if (i->release.tree)
         i->release.kind = RELEASE_TREE;
-    return 0;
+    return check_stream(l, err);
 }
 
 static int check_owner(IslandLoad *l, Err *err)
@@ -87,6 +109,25 @@ static int check_owner(IslandLoad *l, Err *err)
     if (!l->island->owner.name == !l->island->owner.email)
         return 0;
     return fail(l, n, err, "owner needs a name and an email");
+}
+
+static bool has_role(const Island *i, Role role)
+{
+    for (size_t k = 0; k < i->n_tiers; k++)
+        if (i->tiers[k].roles & ROLE_BIT(role))
+            return true;
+    return false;
+}
+
+/* Only where the file has them: defaults say nothing of what is wanted. */
+static int check_search(IslandLoad *l, Err *err)
+{
+    const YamlNode *n = yaml_get(&l->yaml->root, "search");
+
+    if (!n || has_role(l->island, ROLE_SEARCH))
+        return 0;
+    (void)fail(l, n, err, "search is given, but no servers carry the role \"search\"");
+    return err_hint(err, "add it to the roles of a tier: search: {flavor: ..., roles: [search]}");
 }
 
 static bool cidr_private(const IslandLoad *l, uint32_t base, int prefix)
@@ -157,14 +198,71 @@ static int check_network(IslandLoad *l, Err *err)
     return 0;
 }
 
+static int no_certificate(Err *err)
+{
+    return err_hint(err, "give edge.tls: {acme: EMAIL} or {certificate: FILE, key: FILE}");
+}
+
+static int check_acme(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+
+    if (*i->edge.tls_certificate || *i->edge.tls_key) {
+        (void)fail(l, node_at(l, NULL, "edge.tls"), err,
+                   "edge.tls has both files and acme: only one of them can be served");
+        return no_certificate(err);
+    }
+    if (*i->edge.acme_server && !starts_with(i->edge.acme_server, "https://"))
+        return fail(l, node_at(l, NULL, "edge.tls.server"), err,
+                    "edge.tls.server is \"%s\"; it must be https://...", i->edge.acme_server);
+    if (*i->edge.acme_ca && !*i->edge.acme_server)
+        return fail(l, node_at(l, NULL, "edge.tls.ca"), err,
+                    "edge.tls.ca is for an authority of your own: edge.tls.server is missing");
+    if (i->edge.https == 0)
+        return fail(l, node_at(l, NULL, "edge.https"), err,
+                    "edge.https is 0: nothing would serve the certificate");
+    if (i->edge.http != 80 && !*i->edge.acme_server) {
+        (void)fail(l, node_at(l, NULL, "edge.http"), err,
+                   "edge.http is %d, and Let's Encrypt looks at port 80 alone", i->edge.http);
+        return err_hint(err, "leave it out; or name another authority with edge.tls.server");
+    }
+    return 0;
+}
+
+static int check_tls(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "edge.tls");
+
+    if (*i->edge.acme_email)
+        return check_acme(l, err);
+    if (*i->edge.acme_server || *i->edge.acme_ca) {
+        (void)fail(l, n, err, "edge.tls.acme is missing: an address that the authority writes to");
+        return no_certificate(err);
+    }
+    if (!*i->edge.tls_certificate && !*i->edge.tls_key) {
+        (void)fail(l, n, err, "edge.tls is empty");
+        return no_certificate(err);
+    }
+    if (*i->edge.tls_certificate && *i->edge.tls_key)
+        return 0;
+    (void)yaml_key_error(l->yaml, n, err, "edge.tls.%s is missing",
+                         *i->edge.tls_key ? "certificate" : "key");
+    return err_hint(err, "it must be a file: a path, relative to this file");
+}
+
 static int check_edge(IslandLoad *l, Err *err)
 {
     Island *i = l->island;
     const YamlNode *n = node_at(l, NULL, "edge.https");
+    const YamlNode *edge = yaml_get(&l->yaml->root, "edge");
+    int r = edge && yaml_get(edge, "tls") ? check_tls(l, err) : 0;
 
-    if (i->edge.https && !i->edge.tls_certificate[0]) {
+    if (r < 0)
+        return r;
+    if (i->edge.https && !i->edge.tls_certificate[0] && !i->edge.acme_email[0]) {
         (void)fail(l, n, err, "edge.https needs a certificate");
-        return err_hint(err, "give edge.tls: {certificate: FILE, key: FILE}, or https: 0");
+        return no_certificate(err);
     }
     if (i->edge.https == i->edge.http)
         return fail(l, n, err, "edge.http and edge.https are the same port");
@@ -239,6 +337,36 @@ static int check_roles(IslandLoad *l, Err *err)
     return 0;
 }
 
+/* Servers that come and go hold nothing, and nobody connects to them. */
+static int check_scale(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        const Tier *t = &i->tiers[k];
+        const YamlNode *n = node_at(l, l->tiers[k], "scale");
+
+        if (!t->scale.on)
+            continue;
+        if (t->roles != ROLE_BIT(ROLE_WORKER)) {
+            (void)fail(l, n, err, "servers.%s has other roles than worker: it can't be scaled",
+                       t->name);
+            return err_hint(err, "give the workers a tier of their own");
+        }
+        if (yaml_get(l->tiers[k], "count"))
+            return fail(l, node_at(l, l->tiers[k], "count"), err,
+                        "servers.%s has count and scale: one of them", t->name);
+        if (t->volume_gb)
+            return fail(l, n, err, "servers.%s has a volume: it can't be scaled", t->name);
+        if (t->scale.min > t->scale.max)
+            return fail(l, n, err, "servers.%s.scale: min is more than max", t->name);
+        if (strlist_has(&t->queues, "scheduler"))
+            return fail(l, n, err, "servers.%s takes the scheduler's queue: it can't be scaled",
+                        t->name);
+    }
+    return 0;
+}
+
 /* Mastodon's schedule is run by whoever takes the scheduler queue: twice is as wrong as never
  * (mastodon.md, Sidekiq). A tier without a list takes all queues, and atoll gives the scheduler
  * queue to one process of it. */
@@ -254,7 +382,7 @@ static int check_queues(IslandLoad *l, Err *err)
 
         if (!(t->roles & ROLE_BIT(ROLE_WORKER)))
             continue;
-        if (!t->queues.len && !any)
+        if (!t->queues.len && !any && !t->scale.on)
             any = t;
         if (!strlist_has(&t->queues, "scheduler"))
             continue;
@@ -273,8 +401,11 @@ static int check_queues(IslandLoad *l, Err *err)
     for (size_t q = 0; island_queues[q] && !any; q++) {
         bool taken = false;
 
-        for (size_t k = 0; k < i->n_tiers; k++)
-            taken = taken || strlist_has(&i->tiers[k].queues, island_queues[q]);
+        for (size_t k = 0; k < i->n_tiers; k++) {
+            const Tier *t = &i->tiers[k];
+            taken = taken || strlist_has(&t->queues, island_queues[q]) ||
+                    (t->scale.on && !t->queues.len && !streq(island_queues[q], "scheduler"));
+        }
         if (!taken) {
             (void)fail(l, node_at(l, NULL, "servers"), err, "nobody takes the queue \"%s\"",
                        island_queues[q]);
@@ -329,26 +460,126 @@ static int check_moved(IslandLoad *l, Err *err)
     return r;
 }
 
-static int check_media(IslandLoad *l, Err *err)
+/* A container's name, which stands in the file at `key`. */
+static int check_container(IslandLoad *l, const char *key, const char *name, Err *err)
 {
     static const char *const ours[] = {"boot", "mail", "vault"};
-    const Island *i = l->island;
-    const char *name = i->media.container, *url = i->media.url;
-    const YamlNode *n = node_at(l, NULL, "media.container");
+    const YamlNode *n = node_at(l, NULL, key);
     bool ok = strlen(name) <= 63;
 
     for (const char *p = name; *p; p++)
         ok = ok && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.');
     if (!ok) {
-        (void)fail(l, n, err, "media.container is \"%s\"", name);
+        (void)fail(l, n, err, "%s is \"%s\"", key, name);
         return err_hint(err, "allowed: up to 63 of a-z, 0-9, dots and dashes");
     }
     for (size_t k = 0; k < ARRAY_LEN(ours); k++) {
-        _cleanup_free_ char *taken = xasprintf("%s-%s", i->name, ours[k]);
+        _cleanup_free_ char *taken = xasprintf("%s-%s", l->island->name, ours[k]);
 
         if (streq(name, taken))
-            return fail(l, n, err, "media.container is \"%s\", which atoll keeps for itself", name);
+            return fail(l, n, err, "%s is \"%s\", which atoll keeps for itself", key, name);
     }
+    return 0;
+}
+
+static int check_backup(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    int r = check_container(l, "backup.container", i->backup.container, err);
+
+    if (r == 0 && streq(i->backup.container, i->media.container))
+        r = fail(l, node_at(l, NULL, "backup.container"), err,
+                 "backup.container is \"%s\", where media are kept", i->backup.container);
+    if (r < 0 || !*i->backup.media_container)
+        return r;
+    const char *copy = i->backup.media_container;
+    const char *media = *i->media.cloud ? i->media.cloud : i->cloud;
+    r = check_container(l, "backup.media.container", copy, err);
+    if (r == 0 && streq(i->backup.media_cloud, media) && streq(copy, i->media.container))
+        r = fail(l, node_at(l, NULL, "backup.media.container"), err,
+                 "backup.media is \"%s\" of %s, where media are kept", copy, media);
+    return r;
+}
+
+static bool uses_cloud(const Island *i, const char *name)
+{
+    const char *clouds[4];
+
+    island_clouds(i, clouds);
+    for (size_t k = 0; clouds[k]; k++)
+        if (streq(clouds[k], name))
+            return true;
+    return false;
+}
+
+/* What goes to the control server is said, not guessed: the owner of another project could destroy
+ * what is kept there. */
+static int check_logins(IslandLoad *l, const YamlNode *tier, Err *err)
+{
+    const Island *i = l->island;
+    const YamlNode *n = node_at(l, NULL, "control.logins");
+    const char *clouds[4];
+
+    for (size_t k = 0; k < i->control.logins.len; k++)
+        if (!uses_cloud(i, i->control.logins.items[k].cloud)) {
+            (void)yaml_key_error(l->yaml, &n->items[k], err,
+                                 "control.logins.%s: the island has no such cloud",
+                                 i->control.logins.items[k].cloud);
+            return err_hint(err, "what stands in cloud, media.cloud or backup.cloud");
+        }
+    island_clouds(i, clouds);
+    for (size_t k = 1; clouds[k]; k++) {
+        if (yaml_get(n, clouds[k]))
+            continue;
+        (void)fail(l, yaml_get(&l->yaml->root, "control") ? node_at(l, NULL, "control") : tier, err,
+                   "control.logins.%s is missing: which login may the control server have there?",
+                   clouds[k]);
+        return err_hint(err,
+                        "not its owner's: he could destroy what is kept there (doc/control.md)");
+    }
+    return 0;
+}
+
+/* Who has it has everything of the island: nobody else's code runs there, and nobody connects. */
+static int check_control(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    const YamlNode *control = NULL;
+
+    for (size_t k = 0; k < i->n_tiers; k++) {
+        const Tier *t = &i->tiers[k];
+        if (!(t->roles & ROLE_BIT(ROLE_CONTROL)))
+            continue;
+        control = l->tiers[k];
+        if (t->roles != ROLE_BIT(ROLE_CONTROL)) {
+            (void)fail(l, node_at(l, l->tiers[k], "roles"), err,
+                       "servers.%s has the role control and others: it has the island's keys, and "
+                       "shares its server with nobody",
+                       t->name);
+            return err_hint(err, "give it a tier of its own, the smallest flavor will do");
+        }
+    }
+    if (!control && yaml_get(&l->yaml->root, "control")) {
+        (void)fail(l, node_at(l, NULL, "control"), err,
+                   "control says what a server gets that is not there");
+        return err_hint(err, "servers: {control: {flavor: ..., roles: [control]}}");
+    }
+    if (control && (*i->edge.acme_ca == '/' || strstr(i->edge.acme_ca, "..")))
+        return fail(l, node_at(l, NULL, "edge.tls.ca"), err,
+                    "edge.tls.ca is \"%s\": with a control server, which gets it, it has to be "
+                    "beside the island file",
+                    i->edge.acme_ca);
+    return control ? check_logins(l, control, err) : 0;
+}
+
+static int check_media(IslandLoad *l, Err *err)
+{
+    const Island *i = l->island;
+    const char *url = i->media.url;
+    int r = check_container(l, "media.container", i->media.container, err);
+
+    if (r < 0)
+        return r;
     if (streq(i->media.isolation, "project") && !i->media.cloud[0])
         return fail(l, node_at(l, NULL, "media.isolation"), err,
                     "media.isolation: project needs media.cloud, a login to a project of its own");
@@ -386,6 +617,8 @@ static int check_env(IslandLoad *l, Err *err)
         const YamlNode *n = node_at(l, NULL, "env")->items + k;
         const char *why = env_rule_why(e->name);
 
+        if (!why && has_role(i, ROLE_SEARCH) && env_rule_search(e->name))
+            why = "search is the tier with the role search";
         if (why)
             return fail(l, n, err, "env.%s is set by atoll: %s", e->name, why);
         if (check_env_value(l, e, n, err) < 0)
@@ -419,8 +652,9 @@ static int check_ssh_keys(IslandLoad *l, Err *err)
 int check_island(IslandLoad *l, Err *err)
 {
     static int (*const checks[])(IslandLoad *, Err *) = {
-        check_release, check_owner, check_roles, check_queues,   check_network,
-        check_edge,    check_media, check_env,   check_ssh_keys, check_moved};
+        check_release, check_owner, check_roles,    check_scale, check_queues,
+        check_network, check_edge,  check_search,   check_media, check_backup,
+        check_control, check_env,   check_ssh_keys, check_moved};
     int r;
 
     for (size_t k = 0; k < l->island->n_tiers; k++) {

@@ -57,6 +57,18 @@ const char *env_rule_why(const char *name)
     return NULL;
 }
 
+/* Without a search tier they are the file's own: its server may be somebody else's. */
+bool env_rule_search(const char *name)
+{
+    static const char *const names[] = {"ES_ENABLED", "ES_HOST", "ES_PORT",
+                                        "ES_USER",    "ES_PASS", "ES_PRESET"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (streq(name, names[i]))
+            return true;
+    return false;
+}
+
 bool env_reads_alike(Str value)
 {
     for (size_t i = 0; i < value.n; i++) {

@@ -6,6 +6,8 @@
 
 /* Why nobody but atoll may set the variable; NULL: it is free. */
 const char *env_rule_why(const char *name);
+/* True for the variables that say where search is: atoll's where a tier has that role. */
+bool env_rule_search(const char *name);
 /* True if dotenv and Docker read the value alike: dotenv strips quotes and escapes, expands '$' and
  * cuts at '#'; Docker takes the text as it is. So none of these, no backslash, no space. */
 bool env_reads_alike(Str value);

@@ -2,6 +2,29 @@
 #include "island/island.h"
 #include "io/file.h"
 
+const char *island_login(const Island *i, const char *cloud)
+{
+    for (size_t k = 0; k < i->control.logins.len; k++)
+        if (streq(i->control.logins.items[k].cloud, cloud))
+            return i->control.logins.items[k].login;
+    return cloud;
+}
+
+void island_clouds(const Island *i, const char *ret[static 4])
+{
+    const char *const all[] = {i->cloud, i->media.cloud, i->backup.cloud};
+    size_t n = 0;
+
+    for (size_t k = 0; k < ARRAY_LEN(all); k++) {
+        bool known = !*all[k];
+        for (size_t o = 0; o < n; o++)
+            known = known || streq(ret[o], all[k]);
+        if (!known)
+            ret[n++] = all[k];
+    }
+    ret[n] = NULL;
+}
+
 const Tier *island_tier(const Island *i, const char *name)
 {
     for (size_t k = 0; k < i->n_tiers; k++) {
@@ -20,6 +43,11 @@ char *island_first_server(const Island *i, Role role)
     return NULL;
 }
 
+bool tier_has(const Tier *t, int number)
+{
+    return t->scale.on ? t->numbers >> number & 1 : number < t->count;
+}
+
 char *island_scheduler(const Island *i)
 {
     const Tier *any = NULL;
@@ -27,7 +55,8 @@ char *island_scheduler(const Island *i)
     for (size_t k = 0; k < i->n_tiers; k++) {
         const Tier *t = &i->tiers[k];
 
-        if (!(t->roles & ROLE_BIT(ROLE_WORKER)))
+        /* Servers that come and go are no place for it. */
+        if (!(t->roles & ROLE_BIT(ROLE_WORKER)) || t->scale.on)
             continue;
         if (strlist_has(&t->queues, "scheduler"))
             return xasprintf("%s.0", t->name);
@@ -56,6 +85,11 @@ int island_count(const Island *i)
 bool island_is_pocket(const Island *i)
 {
     return streq(i->cloud, "pocket") || starts_with(i->cloud, "pocket-");
+}
+
+bool island_streams_node(const Island *i)
+{
+    return streq(i->release.stream, "node");
 }
 
 char *island_place(const Island *i, const char *path)

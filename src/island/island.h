@@ -14,6 +14,12 @@
 #define ISLAND_TIERS_MAX 16
 #define ISLAND_COUNT_MAX 64
 
+/* A job of this queue has to begin within so long. */
+typedef struct TierDeadline {
+    char *queue;
+    int64_t slo_ms;
+} TierDeadline;
+
 typedef struct Tier {
     char *name; /* [a-z][a-z0-9]{0,15}: "web" */
     char *flavor;
@@ -25,6 +31,17 @@ typedef struct Tier {
                           island_scheduler) */
     int volume_gb;     /* 0: none */
     char *volume_type; /* "" the cloud's default */
+    struct {
+        bool on; /* the file has `scale:`; count is then max */
+        int min, max;
+        char *policy;    /* "latency", "backlog" or "depth" */
+        int64_t boot_ms; /* until a new server does its first job */
+        int budget_h;    /* server-hours a day; 0: no limit */
+        VEC(TierDeadline) queues;
+        bool told; /* `numbers` is what is wanted; else apply_goal sets it, by what is there */
+    } scale;
+    uint64_t
+        numbers; /* of a scaled tier: its servers are those whose bit is set; not the loader's */
 } Tier;
 
 typedef enum ReleaseKind { RELEASE_IMAGE, RELEASE_TREE, RELEASE_CANARY } ReleaseKind;
@@ -35,24 +52,35 @@ typedef struct IslandEnv {
     char *secret; /* its name there, or NULL */
 } IslandEnv;
 
+/* In place of the login `cloud` (an entry of clouds.yaml) the control server gets `login`. */
+typedef struct IslandLogin {
+    char *cloud, *login;
+} IslandLogin;
+
 /* The volumes of tier `to` are those that tier `from` had. */
 typedef struct IslandMove {
     char *to, *from;
 } IslandMove;
 
 typedef struct Island {
-    char *path;   /* of the file, for messages */
-    char *name;   /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
-    char *domain; /* LOCAL_DOMAIN */
-    char *cloud;  /* an entry of clouds.yaml */
-    char *image;  /* server image, by name */
+    char *path;        /* of the file, for messages */
+    char *text;        /* all of it, as a control server gets it; "" if it was not a file */
+    char *environment; /* of `-e`; "" none */
+    char *name;        /* [a-z][a-z0-9-]{0,20}, not ending in a dash */
+    char *domain;      /* LOCAL_DOMAIN */
+    char *cloud;       /* an entry of clouds.yaml */
+    char *image;       /* server image, by name */
     struct {
         ReleaseKind kind;
         char *image, *version, *tree;
+        char *stream; /* "atoll" or "node": who serves the streaming API */
     } release;
     struct {
         char *name, *email; /* of the account that owns the instance; NULL: made by hand */
     } owner;
+    struct {
+        char *image, *version; /* of the search server (search.h); always there */
+    } search;
     struct {
         char *external; /* external network's name; "" the only one */
         char *cidr;     /* 10.77.0.0/24; 127.77.0.0/24 where cloud is a pocket */
@@ -66,6 +94,11 @@ typedef struct Island {
         char tls_mark[17]; /* of the certificate in the file (io/cert.h); "" not known: it is not
                               on this machine, and the island keeps what it has. Not the loader's:
                               filled in by who reads that file */
+        char *acme_email;  /* a certificate from an ACME server (RFC 8555); "" none */
+        char *acme_server; /* its directory's URL; "" certbot's own: Let's Encrypt */
+        char *acme_ca;     /* a file, relative to the island file: who signs that server; "" any
+                              that the system trusts */
+        char *acme_ca_pem; /* what is in it; "" until who reads files has filled it in */
     } edge;
     Tier tiers[ISLAND_TIERS_MAX];
     size_t n_tiers;
@@ -78,6 +111,19 @@ typedef struct Island {
         char *user, *user_id, *password_file; /* an upload user that is given; "" one of our own */
         char *url; /* public base ("https://media.reef.example"); "" Swift's own */
     } media;
+    struct {
+        bool on;         /* the file has `backup:` */
+        char *cloud;     /* "" the island's */
+        char *container; /* "<name>-backup" */
+        int every_h;     /* hours between base backups */
+        struct {
+            int daily, weekly, monthly, window_d; /* window: in days */
+        } keep;
+        char *media_cloud, *media_container; /* the media's mirror (atoll backup media); "" none */
+    } backup;
+    struct {
+        VEC(IslandLogin) logins;
+    } control;
     VEC(IslandMove) moved;
     VEC(IslandEnv) env;
     StrList ssh_keys; /* authorised for the servers' admin */
@@ -124,6 +170,13 @@ typedef struct IslandTemplate {
 void island_template(const IslandTemplate *t, Buf *out);
 /* Up to 16 of a-z and 0-9, a letter first: it becomes a part of the name and of the domain. */
 bool environment_name_ok(const char *name);
+/* Is NAME.number one of the tier's servers? */
+bool tier_has(const Tier *t, int number);
+/* Which entry of clouds.yaml goes to the control server in place of `cloud`: itself, unless
+ * control.logins says otherwise. Borrowed. */
+const char *island_login(const Island *i, const char *cloud);
+/* The entries of clouds.yaml that the island uses, each once: its own first. Borrowed. */
+void island_clouds(const Island *i, const char *ret[static 4]); /* NULL-ended */
 const Tier *island_tier(const Island *i, const char *name);
 /* The first server ("web.0") that carries a role, or NULL. To be freed. */
 char *island_first_server(const Island *i, Role role);
@@ -136,6 +189,8 @@ bool island_version_ok(const char *version);
 char *island_file_new(const Island *i, const char *path);
 /* Servers of all tiers. */
 int island_count(const Island *i);
+/* True where the streaming API is the release's own Node server. */
+bool island_streams_node(const Island *i);
 /* True where the island runs on an embedded cloud: its entry is "pocket" or "pocket-...". */
 bool island_is_pocket(const Island *i);
 /* Mastodon's Sidekiq queues, NULL-ended (mastodon.md 4). */

@@ -1,5 +1,6 @@
 /* From text to an Island: the walk over the table. */
 #include "island/environment.h"
+#include "island/search.h"
 
 char *load_path(const IslandLoad *l, const char *path, const char *key)
 {
@@ -16,24 +17,10 @@ char *load_path(const IslandLoad *l, const char *path, const char *key)
     return xstrdup(outer);
 }
 
-/* The last part of a row's path if the row is a direct child of `path`, else NULL. */
-static const char *child_of(const IslandRow *row, const char *path)
-{
-    size_t n = strlen(path);
-    const char *name = row->path;
-
-    if (n) {
-        if (!starts_with(row->path, path) || row->path[n] != '.')
-            return NULL;
-        name += n + 1;
-    }
-    return strchr(name, '.') ? NULL : name;
-}
-
 static const IslandRow *row_of(const char *path, const char *key)
 {
     for (const IslandRow *row = island_rows; row->path; row++) {
-        const char *name = child_of(row, path);
+        const char *name = yaml_row_child(row->path, path);
 
         if (name && (streq(name, key) || streq(name, "*")))
             return row;
@@ -44,23 +31,16 @@ static const IslandRow *row_of(const char *path, const char *key)
 static int unknown_key(const IslandLoad *l, const char *path, const YamlNode *n, Err *err)
 {
     _cleanup_free_ char *where = load_path(l, path, NULL);
-    _cleanup_(buf_clear) Buf all = BUF_INIT(BUF_MAX_LINE);
-    const char *names[32] = {0}, *near;
+    const char *names[32] = {0};
     size_t len = 0;
 
     for (const IslandRow *row = island_rows; row->path && len + 1 < ARRAY_LEN(names); row++) {
-        const char *name = child_of(row, path);
+        const char *name = yaml_row_child(row->path, path);
 
-        if (!name)
-            continue;
-        buf_printf(&all, "%s%s", len ? ", " : "", name);
-        names[len++] = name;
+        if (name)
+            names[len++] = name;
     }
-    near = util_nearest(n->key, names);
-    (void)yaml_key_error(l->yaml, n, err, "unknown key \"%s\"%s%s%s%s%s", n->key,
-                         where[0] ? " in " : "", where, near ? ": did you mean \"" : "",
-                         near ? near : "", near ? "\"?" : "");
-    return err_hint(err, "allowed: %s", all.p);
+    return yaml_unknown_key(l->yaml, n, where, names, err);
 }
 
 /* What a row means that the file does not have. */
@@ -72,11 +52,7 @@ static int load_absent(IslandLoad *l, const IslandRow *row, const YamlNode *map,
     if (!row->def) {
         _cleanup_free_ char *path = load_path(l, row->path, NULL);
 
-        if (map->key)
-            (void)yaml_key_error(l->yaml, map, err, "%s is missing", path);
-        else
-            (void)yaml_error(l->yaml, map, err, "%s is missing", path);
-        return err_hint(err, "it must be %s: %s", row->type, row->allowed);
+        return yaml_missing(l->yaml, map, &(YamlRow){path, row->type, row->allowed}, err);
     }
     if (!row->def[0] || row->def[0] == '<')
         return 0;
@@ -116,7 +92,7 @@ int load_map(IslandLoad *l, const char *path, const YamlNode *map, Err *err)
         remember_place(l, row, n);
     }
     for (const IslandRow *row = island_rows; row->path; row++) {
-        const char *name = child_of(row, path);
+        const char *name = yaml_row_child(row->path, path);
 
         if (!name || streq(name, "*") || yaml_get(map, name))
             continue;
@@ -131,21 +107,46 @@ static void fill_in(Island *i)
 {
     if (!i->media.container)
         i->media.container = xasprintf("%s-media", i->name);
+    if (!i->backup.container)
+        i->backup.container = xasprintf("%s-backup", i->name);
+    i->backup.on = json_object_get(i->places, "backup") != NULL;
     if (!i->media.isolation)
         i->media.isolation = xstrdup(i->media.cloud ? "project" : "none");
     if (!i->network.cidr)
         i->network.cidr = xstrdup(island_is_pocket(i) ? "127.77.0.0/24" : "10.77.0.0/24");
-    char **texts[] = {
-        &i->network.external,     &i->network.router, &i->network.name,       &i->network.subnet,
-        &i->edge.tls_certificate, &i->edge.tls_key,   &i->media.cloud,        &i->media.url,
-        &i->media.user,           &i->media.user_id,  &i->media.password_file};
+    char **texts[] = {&i->network.external,
+                      &i->network.router,
+                      &i->network.name,
+                      &i->network.subnet,
+                      &i->edge.acme_email,
+                      &i->edge.acme_server,
+                      &i->edge.acme_ca,
+                      &i->edge.acme_ca_pem,
+                      &i->edge.tls_certificate,
+                      &i->edge.tls_key,
+                      &i->media.cloud,
+                      &i->media.url,
+                      &i->media.user,
+                      &i->media.user_id,
+                      &i->media.password_file,
+                      &i->backup.cloud,
+                      &i->backup.media_cloud,
+                      &i->backup.media_container,
+                      &i->text,
+                      &i->environment};
     for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
         if (!*texts[k])
             *texts[k] = xstrdup("");
     }
+    if (!i->search.image)
+        i->search.image = xstrdup(SEARCH_IMAGE);
+    if (!i->search.version)
+        i->search.version = xstrdup(SEARCH_VERSION);
     for (size_t k = 0; k < i->n_tiers; k++) {
         if (!i->tiers[k].volume_type)
             i->tiers[k].volume_type = xstrdup("");
+        if (i->tiers[k].scale.on)
+            i->tiers[k].count = i->tiers[k].scale.max;
     }
 }
 
@@ -159,14 +160,18 @@ static int load_keys(IslandLoad *l, const Environment *e, Err *err)
     if (r < 0)
         return r;
     if (i->edge.https < 0)
-        i->edge.https = i->edge.tls_certificate ? 443 : 0;
+        i->edge.https = i->edge.tls_certificate || i->edge.acme_email ? 443 : 0;
     fill_in(i);
     return check_island(l, err);
 }
 
-static int load_yaml(const char *path, Yaml *yaml, const char *environment, Island *ret, Err *err)
+static int load_yaml(const char *path, Str text, Yaml *yaml, const char *environment, Island *ret,
+                     Err *err)
 {
-    Island island = {.path = xstrdup(path), .edge.https = -1};
+    Island island = {.path = xstrdup(path),
+                     .text = xstrndup(text.p, text.n),
+                     .environment = environment ? xstrdup(environment) : NULL,
+                     .edge.https = -1};
     IslandLoad l = {.yaml = yaml, .island = &island};
     Environment e = {.name = environment};
     int r;
@@ -191,7 +196,7 @@ int island_parse_as(const char *name, Str text, const char *environment, Island 
     _cleanup_(yaml_clear) Yaml yaml = {0};
     int r = yaml_parse(name, text, &yaml, err);
 
-    return r < 0 ? r : load_yaml(name, &yaml, environment, ret, err);
+    return r < 0 ? r : load_yaml(name, text, &yaml, environment, ret, err);
 }
 
 int island_parse(const char *name, Str text, Island *ret, Err *err)
@@ -201,12 +206,12 @@ int island_parse(const char *name, Str text, Island *ret, Err *err)
 
 int island_load(const char *path, const char *environment, Island *ret, Err *err)
 {
-    _cleanup_(yaml_clear) Yaml yaml = {0};
-    int r = yaml_load(path, &yaml, err);
+    _cleanup_(buf_clear) Buf text = BUF_INIT(YAML_MAX_BYTES);
+    int r = yaml_read(path, &text, err);
 
     if (r == -ERR_NOT_FOUND)
         return err_hint(err, "`atoll init` writes a first one");
-    return r < 0 ? r : load_yaml(path, &yaml, environment, ret, err);
+    return r < 0 ? r : island_parse_as(path, buf_as_str(&text), environment, ret, err);
 }
 
 static void tier_clear(Tier *t)
@@ -214,19 +219,53 @@ static void tier_clear(Tier *t)
     free(t->name);
     free(t->flavor);
     free(t->volume_type);
+    free(t->scale.policy);
+    for (size_t i = 0; i < t->scale.queues.len; i++)
+        free(t->scale.queues.items[i].queue);
+    vec_clear(&t->scale.queues);
     strlist_clear(&t->queues);
 }
 
 void island_clear(Island *i)
 {
-    char *texts[] = {
-        i->path,           i->name,          i->domain,           i->cloud,
-        i->image,          i->release.image, i->release.version,  i->release.tree,
-        i->owner.name,     i->owner.email,   i->network.external, i->network.cidr,
-        i->network.router, i->network.name,  i->network.subnet,   i->edge.tls_certificate,
-        i->edge.tls_key,   i->media.cloud,   i->media.container,  i->media.isolation,
-        i->media.role,     i->media.user,    i->media.user_id,    i->media.password_file,
-        i->media.url};
+    char *texts[] = {i->path,
+                     i->text,
+                     i->environment,
+                     i->name,
+                     i->domain,
+                     i->cloud,
+                     i->image,
+                     i->release.image,
+                     i->release.version,
+                     i->release.tree,
+                     i->release.stream,
+                     i->search.image,
+                     i->search.version,
+                     i->owner.name,
+                     i->owner.email,
+                     i->network.external,
+                     i->network.cidr,
+                     i->network.router,
+                     i->network.name,
+                     i->network.subnet,
+                     i->edge.tls_certificate,
+                     i->edge.tls_key,
+                     i->media.cloud,
+                     i->media.container,
+                     i->media.isolation,
+                     i->media.role,
+                     i->media.user,
+                     i->media.user_id,
+                     i->media.password_file,
+                     i->media.url,
+                     i->backup.cloud,
+                     i->backup.container,
+                     i->backup.media_cloud,
+                     i->backup.media_container,
+                     i->edge.acme_email,
+                     i->edge.acme_server,
+                     i->edge.acme_ca,
+                     i->edge.acme_ca_pem};
 
     for (size_t k = 0; k < ARRAY_LEN(texts); k++)
         free(texts[k]);
@@ -238,6 +277,11 @@ void island_clear(Island *i)
         free(i->env.items[k].secret);
     }
     vec_clear(&i->env);
+    for (size_t k = 0; k < i->control.logins.len; k++) {
+        free(i->control.logins.items[k].cloud);
+        free(i->control.logins.items[k].login);
+    }
+    vec_clear(&i->control.logins);
     for (size_t k = 0; k < i->moved.len; k++) {
         free(i->moved.items[k].to);
         free(i->moved.items[k].from);

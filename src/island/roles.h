@@ -4,6 +4,9 @@
  * listens on and whom it must reach is here, once. host/ knows how to run it.
  */
 #pragma once
+/* Written beside the signal by who has told a Sidekiq process to be quiet and waits for it
+ * (`atoll scale`), and followed by its identity: then quiet is as it should be. */
+#define SIDEKIQ_DRAIN_MARK "atoll:drain:"
 #include "base/util.h"
 
 typedef enum Role {
@@ -14,7 +17,8 @@ typedef enum Role {
     ROLE_REDIS,
     ROLE_POSTGRES,
     ROLE_SEARCH,
-    ROLE_CONTROL, /* scale and board */
+    ROLE_CONTROL, /* works on the island itself: scales tiers, countersigns backups (host/control.h)
+                   */
     ROLES
 } Role;
 
@@ -28,8 +32,6 @@ typedef struct RoleRow {
     bool world;           /* and everybody (edge) */
     bool single;          /* exactly one server of an island carries it */
     bool required;        /* at least one server must */
-    bool ready;           /* implemented: a file that names another one is refused with a reason */
-    const char *instead;  /* not ready: what to do until it is; NULL when ready */
     const char *user;     /* system user its services run as */
     const char *keeps;    /* what would be lost with its disk, in words; NULL: nothing */
     const char *health;   /* path for HTTP health checks, or NULL for a TCP or protocol check */

@@ -1,6 +1,8 @@
 /* The table of keys, and how a value of each type is read. */
 #include "base/table.h"
+#include "base/time.h"
 #include "island/environment.h"
+#include "island/search.h"
 
 static void *field(const IslandLoad *l, const IslandRow *row)
 {
@@ -13,14 +15,7 @@ static int wrong(const IslandLoad *l, const IslandRow *row, const YamlNode *n, E
 {
     _cleanup_free_ char *path = load_path(l, row->path, n->key);
 
-    if (n->type != YAML_SCALAR)
-        (void)yaml_error(l->yaml, n, err, "%s is a %s; it must be %s", path,
-                         n->type == YAML_LIST ? "list" : "map", row->type);
-    else if (!n->text[0])
-        (void)yaml_error(l->yaml, n, err, "%s is empty; it must be %s", path, row->type);
-    else
-        (void)yaml_error(l->yaml, n, err, "%s is \"%s\"; it must be %s", path, n->text, row->type);
-    return err_hint(err, "allowed: %s", row->allowed);
+    return yaml_wrong(l->yaml, n, &(YamlRow){path, row->type, row->allowed}, err);
 }
 
 static bool printable(const char *s)
@@ -143,6 +138,17 @@ static int read_size(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err
     return 0;
 }
 
+static int read_hours(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    int64_t ms;
+
+    if (n->type != YAML_SCALAR || !span_parse(n->text, &ms) || ms % HOUR || ms / HOUR < row->min ||
+        ms / HOUR > row->max)
+        return wrong(l, row, n, err);
+    *(int *)field(l, row) = (int)(ms / HOUR);
+    return 0;
+}
+
 /* One of the words of row->allowed. */
 static int read_word(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
@@ -223,10 +229,6 @@ static int read_roles(IslandLoad *l, const IslandRow *row, const YamlNode *n, Er
             return wrong(l, row, item, err);
         if (!role_parse(item->text, &role))
             return unknown_word(l, item, "role", role_names(), err);
-        if (!role_rows[role].ready) {
-            (void)yaml_error(l->yaml, item, err, "role \"%s\" is not built yet", item->text);
-            return err_hint(err, "%s", role_rows[role].instead);
-        }
         if (l->tier->roles & ROLE_BIT(role))
             return yaml_error(l->yaml, item, err, "role \"%s\" is in the list twice", item->text);
         l->tier->roles |= ROLE_BIT(role);
@@ -290,6 +292,20 @@ static int read_version(IslandLoad *l, const IslandRow *row, const YamlNode *n, 
 {
     if (n->type != YAML_SCALAR || !island_version_ok(n->text))
         return wrong(l, row, n, err);
+    set_text(field(l, row), n->text);
+    return 0;
+}
+
+static int read_search_image(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    const char *why = n->type == YAML_SCALAR ? search_image_why(n->text) : NULL;
+
+    if (n->type != YAML_SCALAR || !n->text[0])
+        return wrong(l, row, n, err);
+    if (why) {
+        (void)yaml_error(l->yaml, n, err, "search.image \"%s\" can't be pulled", n->text);
+        return err_hint(err, "%s", why);
+    }
     set_text(field(l, row), n->text);
     return 0;
 }
@@ -363,19 +379,67 @@ static int read_moved(IslandLoad *l, const IslandRow *row, const YamlNode *n, Er
     return 0;
 }
 
+static int read_login(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_SCALAR || !n->text[0] || !printable(n->text))
+        return wrong(l, row, n, err);
+    vec_push(&l->island->control.logins,
+             (IslandLogin){.cloud = xstrdup(n->key), .login = xstrdup(n->text)});
+    return 0;
+}
+
 static int read_environment(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
     (void)row; /* it has its own words */
     return environment_check(l->yaml, n, err);
 }
 
-/* A key that has its place in the file, but nothing behind it yet. */
-static int read_later(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+static int read_scale(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
-    _cleanup_free_ char *path = load_path(l, row->path, n->key);
+    l->tier->scale.on = true;
+    return read_section(l, row, n, err);
+}
 
-    (void)yaml_key_error(l->yaml, n, err, "%s is not built yet", path);
-    return err_hint(err, "%s", row->allowed);
+static int read_deadline(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    bool known = false;
+    int64_t ms = 0;
+
+    for (size_t k = 0; island_queues[k]; k++)
+        known = known || streq(n->key, island_queues[k]);
+    if (!known || streq(n->key, "scheduler")) {
+        const char *near = util_nearest(n->key, island_queues);
+        (void)yaml_key_error(l->yaml, n, err, "there is no queue \"%s\" for such servers", n->key);
+        return err_hint(
+            err, near ? "did you mean %s?" : "default, push, ingress, mailers, pull, fasp", near);
+    }
+    if (n->type != YAML_SCALAR || !span_parse(n->text, &ms) || ms < SECOND || ms > DAY)
+        return wrong(l, row, n, err);
+    vec_push(&l->tier->scale.queues, (TierDeadline){xstrdup(n->key), ms});
+    return 0;
+}
+
+static int read_policy(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    static const char *const policies[] = {"latency", "backlog", "depth", NULL};
+
+    for (size_t i = 0; policies[i]; i++)
+        if (n->type == YAML_SCALAR && streq(n->text, policies[i])) {
+            set_text(field(l, row), n->text);
+            return 0;
+        }
+    return n->type == YAML_SCALAR ? unknown_word(l, n, "policy", policies, err)
+                                  : wrong(l, row, n, err);
+}
+
+static int read_boot(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    int64_t ms = 0;
+
+    if (n->type != YAML_SCALAR || !span_parse(n->text, &ms) || ms < SECOND || ms > 2 * HOUR)
+        return wrong(l, row, n, err);
+    *(int64_t *)field(l, row) = ms;
+    return 0;
 }
 
 const char *const island_queues[] = {"default", "push",      "ingress", "mailers",
@@ -397,8 +461,9 @@ const IslandRow island_rows[] = {
      "The project that servers, networks and volumes are made in.", read_text, AT(cloud)},
     {"image", "an image's name", "debian-12", "as `openstack image list` shows it",
      "What servers start from. Kept by servers that are there.", read_text, AT(image)},
-    {"release", "a map", NULL, "one of {image, version}, {tree, version}, {canary: true}",
-     "Which Mastodon runs.", read_section},
+    {"release", "a map", NULL,
+     "one of {image, version}, {tree, version}, {canary: true}; and stream", "Which Mastodon runs.",
+     read_section},
     {"release.image", "an image's address", "",
      "as for podman pull, without a tag, maybe with @sha256:...; or oci-archive:FILE",
      "A container image, as Mastodon's own. FILE is one that `podman save --format oci-archive` "
@@ -414,6 +479,11 @@ const IslandRow island_rows[] = {
      read_text, AT(release.tree)},
     {"release.canary", "true", "", "true", "The small stand-in that comes with atoll, for a trial.",
      read_canary},
+    {"release.stream", "atoll or node", "atoll", "atoll, node",
+     "Who serves the streaming API where a tier has the role stream: atoll itself, or the "
+     "release's "
+     "own Node server (of an image from a registry), for comparison.",
+     read_word, AT(release.stream)},
     {"owner", "a map", "", "name, email",
      "The account that owns the instance. The first apply makes it and shows its password, once.",
      read_section},
@@ -421,6 +491,19 @@ const IslandRow island_rows[] = {
      "The account's name, without the domain.", read_owner_name, AT(owner.name)},
     {"owner.email", "an address", "", "name@domain", "Where its mail goes.", read_email,
      AT(owner.email)},
+    {"search", "a map", "{}", "image, version",
+     "The search server, where a tier has the role search. It is a container of podman's.",
+     read_section},
+    {"search.image", "an image's address", SEARCH_IMAGE,
+     "with its registry and without a tag, maybe with @sha256:...",
+     "Elasticsearch, or (`opensearch` in the name) OpenSearch, as for podman pull.",
+     read_search_image, AT(search.image)},
+    {"search.version", "a version", SEARCH_VERSION,
+     "such as 8.19.17: letters, digits, dots, dashes",
+     "The image's tag. Which one fits a release of Mastodon its docker-compose.yml says: 7.17.29 "
+     "in "
+     "4.3, 8.19 in 4.7.",
+     read_version, AT(search.version)},
     {"network", "a map", "{}", "external, cidr, dns, router, name, subnet",
      "The island's network: its own, unless `name` and `subnet` say otherwise.", read_section},
     {"network.external", "a network's name", "", "as `openstack network list --external` shows it",
@@ -448,8 +531,8 @@ const IslandRow island_rows[] = {
      "One tier. Servers are called by its name and a number from 0.", read_tier},
     {"servers.*.flavor", "a flavor's name", NULL, "as `openstack flavor list` shows it",
      "Size of a server.", read_text, TIER(flavor)},
-    {"servers.*.roles", "a list of roles", NULL, "edge, web, worker, redis, postgres",
-     "What its servers do.", read_roles},
+    {"servers.*.roles", "a list of roles", NULL,
+     "edge, web, stream, worker, redis, postgres, search", "What its servers do.", read_roles},
     {"servers.*.count", "a number", "1", "1 to 64", "How many servers.", read_count, TIER(count), 1,
      ISLAND_COUNT_MAX},
     {"servers.*.processes", "a map", "", "web, worker", "Processes on one server, by role.",
@@ -472,8 +555,25 @@ const IslandRow island_rows[] = {
     {"servers.*.volume.type", "a volume type's name", "",
      "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
      read_text, TIER(volume_type)},
-    {"servers.*.scale", "a map", "", "give the tier a fixed `count` until it is", "Not built yet.",
-     read_later},
+    {"servers.*.scale", "a map", "", "min, max, queues, policy, boot, budget",
+     "In place of count, where the only role is worker: `atoll scale` moves the number of servers "
+     "between min and max with the queues, and apply leaves it as it is.",
+     read_scale},
+    {"servers.*.scale.min", "a number", "1", "0 to 64", "The least servers.", read_count,
+     TIER(scale.min), 0, ISLAND_COUNT_MAX},
+    {"servers.*.scale.max", "a number", NULL, "1 to 64",
+     "The most; each needs `processes` times `threads` connections of the database.", read_count,
+     TIER(scale.max), 1, ISLAND_COUNT_MAX},
+    {"servers.*.scale.queues", "a map", "{}", "default: 30s, push: 60s, ingress: 2m, pull: 10m",
+     "In which time a job has to begin, by queue; without it these four, as on the left.",
+     read_section},
+    {"servers.*.scale.queues.*", "a span", "", "1s to 24h", "One queue's deadline.", read_deadline},
+    {"servers.*.scale.policy", "a policy", "latency", "latency, backlog, depth",
+     "How `atoll scale` decides (doc/scale.md).", read_policy, TIER(scale.policy)},
+    {"servers.*.scale.boot", "a span", "3m", "1s to 2h",
+     "What a new server takes until it does its first job.", read_boot, TIER(scale.boot_ms)},
+    {"servers.*.scale.budget", "a number", "0", "0 (no limit) to 100000", "Server-hours a day.",
+     read_count, TIER(scale.budget_h), 0, 100000},
     {"moved", "a map", "", "tier: the tier that had its volumes",
      "Tiers whose volumes another tier had, so that data goes on under a new name; take it out "
      "once it is applied.",
@@ -484,13 +584,28 @@ const IslandRow island_rows[] = {
     {"edge.http", "a port", "80", "1 to 65535", "Plain HTTP.", read_count, AT(edge.http), 1, 65535},
     {"edge.https", "a port", "<443 with edge.tls, else 0>", "0 (none) to 65535",
      "HTTPS; needs edge.tls.", read_count, AT(edge.https), 0, 65535},
-    {"edge.tls", "a map", "", "certificate, key", "The certificate for the domain.", read_section},
-    {"edge.tls.certificate", "a file", NULL, "a path, relative to this file",
+    {"edge.tls", "a map", "", "{acme, server, ca} or {certificate, key}",
+     "The certificate for the domain: asked for and renewed by itself, or from files.",
+     read_section},
+    {"edge.tls.acme", "an e-mail address", "", "one that is read: the authority writes to it",
+     "The edge has certbot ask an ACME authority for a certificate, and renew it. Giving it says "
+     "that you agree to that authority's terms (Let's Encrypt: letsencrypt.org/repository). The "
+     "domain's address record has to lead to the island's floating IP.",
+     read_email, AT(edge.acme_email)},
+    {"edge.tls.server", "an address", "", "https://..., the authority's ACME directory",
+     "Another authority than Let's Encrypt; "
+     "https://acme-staging-v02.api.letsencrypt.org/directory is for trying out.",
+     read_text, AT(edge.acme_server)},
+    {"edge.tls.ca", "a file", "", "a path, relative to this file",
+     "Who signs that authority's own server, PEM, where the system does not know it: for one of "
+     "your own, such as step-ca.",
+     read_text, AT(edge.acme_ca)},
+    {"edge.tls.certificate", "a file", "", "a path, relative to this file",
      "Certificate and chain, PEM; `apply` puts it into the vault. Where it is not there, the "
      "island "
      "keeps the one it has.",
      read_text, AT(edge.tls_certificate)},
-    {"edge.tls.key", "a file", NULL, "a path, relative to this file", "Its private key, PEM.",
+    {"edge.tls.key", "a file", "", "a path, relative to this file", "Its private key, PEM.",
      read_text, AT(edge.tls_key)},
     {"media", "a map", "{}", "container, cloud, isolation, role, url, user",
      "Where uploads are kept: a Swift container.", read_section},
@@ -519,8 +634,57 @@ const IslandRow island_rows[] = {
     {"media.user.password_file", "a file", NULL, "a path on the machine that runs atoll",
      "Its first line is the password; read by each apply, and kept in no vault.", read_text,
      AT(media.password_file)},
+    {"backup", "a map", "", "cloud, container, every, keep, media",
+     "Continuous backup of the database: its log a second behind, and whole copies; without this "
+     "key there is none.",
+     read_section},
+    {"backup.cloud", "an entry of clouds.yaml", "<the island's>", "a name in clouds.yaml",
+     "A project of its own for backups: whoever breaks into the island's can't reach them.",
+     read_text, AT(backup.cloud)},
+    {"backup.container", "a container's name", "<NAME-backup>", "a-z, 0-9, dots and dashes",
+     "The container; it is made if it is not there, and `destroy` leaves it.", read_text,
+     AT(backup.container)},
+    {"backup.every", "a span of hours", "24h", "1h to 720h",
+     "How often the whole database is looked through; pages that did not change are not sent "
+     "again.",
+     read_hours, AT(backup.every_h), 1, 720},
+    {"backup.keep", "a map", "{}", "daily, weekly, monthly, window",
+     "What `atoll backup prune` keeps.", read_section},
+    {"backup.keep.daily", "a number", "7", "0 to 1000", "The first backup of so many days.",
+     read_count, AT(backup.keep.daily), 0, 1000},
+    {"backup.keep.weekly", "a number", "4", "0 to 1000", "And of so many weeks.", read_count,
+     AT(backup.keep.weekly), 0, 1000},
+    {"backup.keep.monthly", "a number", "6", "0 to 1000", "And of so many months.", read_count,
+     AT(backup.keep.monthly), 0, 1000},
+    {"backup.keep.window", "a number of days", "7", "1 to 1000",
+     "Every moment of so many days can be restored.", read_count, AT(backup.keep.window_d), 1,
+     1000},
+    {"backup.media", "a map", "", "cloud, container",
+     "Where `atoll backup media` keeps uploads a second time; `atoll backup settings` writes it "
+     "down for it.",
+     read_section},
+    {"backup.media.cloud", "an entry of clouds.yaml", NULL, "a name in clouds.yaml",
+     "A login of another project, best of another cloud.", read_text, AT(backup.media_cloud)},
+    {"backup.media.container", "a container's name", NULL, "a-z, 0-9, dots and dashes",
+     "The container; the first run makes it, and `destroy` leaves it.", read_text,
+     AT(backup.media_container)},
+    {"control", "a map", "", "logins", "What the server with the role control is given.",
+     read_section},
+    {"control.logins", "a map", "", "NAME: another entry of clouds.yaml",
+     "Which login it gets in place of NAME. Without a row for the island's own `cloud` it gets "
+     "that "
+     "one; media.cloud and backup.cloud need a row, since their owner could destroy what is kept "
+     "there.",
+     read_section},
+    {"control.logins.*", "an entry of clouds.yaml", "",
+     "a name in clouds.yaml; best of an application credential",
+     "For backup.cloud: one that may GET and HEAD the container and all in it, and PUT below "
+     "catalogue/ and segment/ (doc/control.md).",
+     read_login},
     {"env", "a map", "", "NAME: value, NAME: {secret: name}",
-     "Further variables of Mastodon's environment.", read_section},
+     "Further variables of Mastodon's environment; ATOLL_STREAM_NAME is a bound of the streaming "
+     "server's (`atoll stream --show-settings`).",
+     read_section},
     {"env.*", "a value, or {secret: name}", "",
      "text without spaces, quotes, #, $ and backslashes, or a secret that the vault makes, by name",
      "One variable.", read_env},
@@ -535,9 +699,5 @@ const IslandRow island_rows[] = {
      read_environment},
     {"ssh_keys", "a list of public keys", "", "lines as in authorized_keys",
      "Who may log in to the servers; without it nobody.", read_list, AT(ssh_keys)},
-    {"backup", "a map", "",
-     "take the key out; until it is, copy the database with pg_dump on the "
-     "server that carries postgres, and keep the copy elsewhere",
-     "Not built yet.", read_later},
     {0},
 };

@@ -65,10 +65,8 @@ void island_template(const IslandTemplate *t, Buf *out)
     buf_char(out, '\n');
     comment(out, "servers", "");
     buf_str(out, "# roles:\n");
-    for (int r = 0; r < ROLES; r++) {
-        if (role_rows[r].ready)
-            buf_printf(out, "#   %-9s %s\n", role_rows[r].name, role_rows[r].sentence);
-    }
+    for (int r = 0; r < ROLES; r++)
+        buf_printf(out, "#   %-9s %s\n", role_rows[r].name, role_rows[r].sentence);
     buf_str(out, "servers:\n");
     tier(out, t, "web", "edge, web, worker", 0);
     tier(out, t, "db", "postgres, redis", t->pocket ? 1 : 50);
@@ -78,7 +76,8 @@ void island_template(const IslandTemplate *t, Buf *out)
         buf_str(out, "edge: {http: 8080, https: 0}\n");
     } else {
         comment(out, "edge.tls", "");
-        buf_str(out, "# edge: {tls: {certificate: fullchain.pem, key: privkey.pem}}\n");
+        buf_str(out, "# edge: {tls: {acme: you@mail.example}}\n"
+                     "# edge: {tls: {certificate: fullchain.pem, key: privkey.pem}}\n");
     }
     comment(out, "media", "");
     if (t->media_cloud && t->media_cloud[0]) {
@@ -89,6 +88,8 @@ void island_template(const IslandTemplate *t, Buf *out)
         comment(out, "media.cloud", "");
         buf_str(out, "# media: {cloud: ...}\n");
     }
+    comment(out, "backup", "");
+    buf_str(out, t->pocket ? "# backup: {}\n" : "backup: {}\n");
     comment(out, "env", "");
     buf_str(out,
             "# env: {SMTP_SERVER: mail.example, SMTP_FROM_ADDRESS: notifications@mail.example}\n");

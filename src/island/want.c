@@ -1,5 +1,6 @@
 #include "island/want.h"
 #include "island/load.h"
+#include "island/search.h"
 
 static void add(ResourceVec *ret, const Island *i, ResourceKind kind, const char *key,
                 json_t *attrs)
@@ -18,7 +19,8 @@ static void add(ResourceVec *ret, const Island *i, ResourceKind kind, const char
 bool island_protects(ResourceKind kind, const char *key)
 {
     return kind == RESOURCE_VOLUME || kind == RESOURCE_FLOATING_IP ||
-           (kind == RESOURCE_CONTAINER && (streq(key, "media") || streq(key, "vault")));
+           (kind == RESOURCE_CONTAINER &&
+            (streq(key, "media") || streq(key, "vault") || streq(key, "backup")));
 }
 
 /* The id of the external network; its name (or "") where the cloud does not have it. */
@@ -44,15 +46,6 @@ static char *gateway(const Island *i)
     return xasprintf("%u.%u.%u.%u", base >> 24, base >> 16 & 255, base >> 8 & 255, base & 255);
 }
 
-static json_t *list_new(const StrList *l)
-{
-    json_t *a = json_array();
-
-    for (size_t k = 0; k < l->len; k++)
-        json_array_append_new(a, json_string(l->items[k]));
-    return a;
-}
-
 /* The id of something that is there already and is only used; its name where the cloud does not
  * have it. */
 static const char *foreign_id(const json_t *facts, const char *part, const char *name)
@@ -71,7 +64,7 @@ static void want_own_network(const Island *i, const json_t *facts, ResourceVec *
     add(ret, i, RESOURCE_NETWORK, "main", json_object());
     add(ret, i, RESOURCE_SUBNET, "main",
         json_make_new("{s:s, s:s, s:s, s:o, s:b}", "network", "main", "cidr", i->network.cidr,
-                      "gateway", first, "dns", list_new(&i->network.dns), "dhcp", 1));
+                      "gateway", first, "dns", json_list_new(&i->network.dns), "dhcp", 1));
     if (!foreign)
         add(ret, i, RESOURCE_ROUTER, "main",
             json_make_new("{s:s}", "external", external_id(i, facts)));
@@ -129,7 +122,7 @@ static json_t *rules_new(const Island *i, const Tier *t)
     }
     if (rules.len)
         qsort(rules.items, rules.len, sizeof *rules.items, by_text);
-    return list_new(&rules);
+    return json_list_new(&rules);
 }
 
 static json_t *counts_new(const Tier *t, const int *counts)
@@ -146,7 +139,7 @@ static json_t *counts_new(const Tier *t, const int *counts)
 /* The servers that the roles of a tier connect to. */
 static json_t *peers_new(const Island *i, const Tier *t)
 {
-    static const Role roles[] = {ROLE_POSTGRES, ROLE_REDIS, ROLE_WEB, ROLE_STREAM};
+    static const Role roles[] = {ROLE_POSTGRES, ROLE_REDIS, ROLE_WEB, ROLE_STREAM, ROLE_SEARCH};
     json_t *o = json_object();
 
     for (size_t r = 0; r < ARRAY_LEN(roles); r++) {
@@ -159,12 +152,17 @@ static json_t *peers_new(const Island *i, const Tier *t)
             const Tier *peer = &i->tiers[k];
 
             for (int n = 0; peer->roles & ROLE_BIT(roles[r]) && n < peer->count; n++) {
+                if (!tier_has(peer, n))
+                    continue;
                 _cleanup_free_ char *key = xasprintf("%s.%d", peer->name, n);
 
                 json_array_append_new(keys, json_string(key));
             }
         }
-        json_object_set_new(o, role_rows[roles[r]].name, keys);
+        if (role_rows[roles[r]].required || json_array_size(keys) > 0 || roles[r] == ROLE_STREAM)
+            json_object_set_new(o, role_rows[roles[r]].name, keys);
+        else
+            json_decref(keys);
     }
     return o;
 }
@@ -178,12 +176,20 @@ json_t *island_release_new(const Island *i)
                          i->release.version, "ref", i->release.image ? i->release.image : "");
 }
 
-static json_t *listen_new(const Island *i, const Tier *t)
+static json_t *listen_new(const Island *i, const Tier *t, const char *key)
 {
+    _cleanup_free_ char *first = island_first_server(i, ROLE_EDGE);
+
     if (!(t->roles & ROLE_BIT(ROLE_EDGE)))
         return json_make_new("{s:i, s:i, s:s}", "http", 0, "https", 0, "pair", "");
-    return json_make_new("{s:i, s:i, s:s}", "http", i->edge.http, "https", i->edge.https, "pair",
-                         i->edge.https ? i->edge.tls_mark : "");
+    json_t *listen = json_make_new("{s:i, s:i, s:s}", "http", i->edge.http, "https", i->edge.https,
+                                   "pair", i->edge.https ? i->edge.tls_mark : "");
+    if (*i->edge.acme_email)
+        json_object_set_new(listen, "acme",
+                            json_make_new("{s:s, s:s, s:s, s:b}", "email", i->edge.acme_email,
+                                          "server", i->edge.acme_server, "ca", i->edge.acme_ca_pem,
+                                          "here", streq(first, key)));
+    return listen;
 }
 
 /* Mastodon's own: what runs its code. */
@@ -209,7 +215,51 @@ static void add_env(const Island *i, const Tier *t, json_t *attrs)
                                           "user", "media", "url", i->media.url));
 }
 
-static json_t *host_new(const Island *i, const Tier *t, const char *key)
+/* What a search server needs to know, and what those that ask it do beside its address. */
+static void add_search(const Island *i, const json_t *facts, const Tier *t, json_t *attrs)
+{
+    const unsigned asks = ROLE_BIT(ROLE_WEB) | ROLE_BIT(ROLE_WORKER);
+    const json_t *flavor = json_object_get(json_at(facts, "flavors"), t->flavor);
+
+    if (t->roles & ROLE_BIT(ROLE_SEARCH))
+        json_object_set_new(attrs, "search",
+                            json_make_new("{s:s, s:s, s:s, s:i}", "kind", "search", "ref",
+                                          i->search.image, "version", i->search.version, "heap_mb",
+                                          search_heap_mb(json_int(flavor, "ram_mb", 0),
+                                                         t->roles == ROLE_BIT(ROLE_SEARCH))));
+    if (t->roles & asks && json_at(attrs, "peers.search"))
+        json_object_set_new(attrs, "search_user", json_string(search_user(i->search.image)));
+}
+
+static int count_of(const Island *i, Role role)
+{
+    int n = 0;
+
+    for (size_t k = 0; k < i->n_tiers; k++)
+        if (i->tiers[k].roles & ROLE_BIT(role))
+            n += i->tiers[k].count;
+    return n;
+}
+
+/* The file itself, so that what works there works on the same island; and what there is to do. */
+static json_t *control_new(const Island *i)
+{
+    json_t *tiers = json_array(), *logins = json_object();
+    const char *clouds[4];
+
+    for (size_t k = 0; k < i->n_tiers; k++)
+        if (i->tiers[k].scale.on)
+            json_array_append_new(tiers, json_string(i->tiers[k].name));
+    island_clouds(i, clouds);
+    for (size_t k = 0; clouds[k]; k++)
+        json_object_set_new(logins, clouds[k], json_string(island_login(i, clouds[k])));
+    return json_make_new("{s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:s}", "file", i->text, "environment",
+                         i->environment, "ca_file", i->edge.acme_ca, "ca", i->edge.acme_ca_pem,
+                         "scale", tiers, "logins", logins, "backup", i->backup.on, "pair",
+                         i->edge.https ? i->edge.tls_mark : "");
+}
+
+static json_t *host_new(const Island *i, const json_t *facts, const Tier *t, const char *key)
 {
     _cleanup_free_ char *prepare = island_first_server(i, ROLE_WEB), *plan = island_scheduler(i);
     json_t *attrs, *roles = json_array();
@@ -221,14 +271,25 @@ static json_t *host_new(const Island *i, const Tier *t, const char *key)
     attrs = json_make_new("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o}",
                           "island", i->name, "domain", i->domain, "server", key, "roles", roles,
                           "processes", counts_new(t, t->processes), "threads",
-                          counts_new(t, t->threads), "queues", list_new(&t->queues), "release",
+                          counts_new(t, t->threads), "queues", json_list_new(&t->queues), "release",
                           island_release_new(i), "prepare", streq(prepare, key), "scheduler",
-                          streq(plan, key), "listen", listen_new(i, t), "peers", peers_new(i, t),
-                          "volume", t->volume_gb ? json_string(key) : json_null(), "ssh_keys",
-                          list_new(&i->ssh_keys));
+                          streq(plan, key), "listen", listen_new(i, t, key), "peers",
+                          peers_new(i, t), "volume", t->volume_gb ? json_string(key) : json_null(),
+                          "ssh_keys", json_list_new(&i->ssh_keys));
     if (t->volume_gb)
         json_object_set_new(attrs, "volume_gb", json_integer(t->volume_gb));
+    if (t->roles & ROLE_BIT(ROLE_WEB))
+        json_object_set_new(attrs, "only_web", json_boolean(count_of(i, ROLE_WEB) == 1));
+    if (t->roles & ROLE_BIT(ROLE_STREAM) && island_streams_node(i))
+        json_object_set_new(attrs, "streams_node", json_true());
+    if (i->backup.on && t->roles & ROLE_BIT(ROLE_POSTGRES))
+        json_object_set_new(attrs, "backup",
+                            json_make_new("{s:s, s:i}", "container", i->backup.container, "every_h",
+                                          i->backup.every_h));
+    if (t->roles & ROLE_BIT(ROLE_CONTROL))
+        json_object_set_new(attrs, "control", control_new(i));
     add_env(i, t, attrs);
+    add_search(i, facts, t, attrs);
     return attrs;
 }
 
@@ -280,7 +341,7 @@ static void want_server(const Island *i, const json_t *facts, const Tier *t, int
     add(ret, i, RESOURCE_SERVER, key,
         json_make_new("{s:s, s:s, s:[s], s:o, s:s}", "flavor", t->flavor, "image", i->image,
                       "ports", key, "volumes", volumes, "group", t->name));
-    add(ret, i, RESOURCE_HOST, key, host_new(i, t, key));
+    add(ret, i, RESOURCE_HOST, key, host_new(i, facts, t, key));
 }
 
 static void want_container(const Island *i, const char *key, json_t *attrs, ResourceVec *ret)
@@ -293,6 +354,9 @@ static void want_container(const Island *i, const char *key, json_t *attrs, Reso
     if (streq(key, "media")) {
         r->name = xstrdup(i->media.container);
         r->cloud = CLOUD_OF_MEDIA;
+    } else if (streq(key, "backup")) {
+        r->name = xstrdup(i->backup.container);
+        r->cloud = CLOUD_OF_BACKUP;
     } else {
         r->name = xasprintf("%s-%s", i->name, key);
     }
@@ -321,6 +385,10 @@ static void want_objects(const Island *i, ResourceVec *ret)
                    json_make_new("{s:[s], s:[s], s:s, s:b, s:b}", "read", ".r:*", "write", "media",
                                  "cors", origin, "versions", 0, "temp_url", 0),
                    ret);
+    /* The database's server may add to it, by addresses that can do nothing else, and what it
+     * writes over is kept. */
+    if (i->backup.on)
+        want_container(i, "backup", container_new(true, true), ret);
 }
 
 void island_want(const Island *i, const json_t *facts, ResourceVec *ret)
@@ -335,8 +403,10 @@ void island_want(const Island *i, const json_t *facts, ResourceVec *ret)
     }
     want_objects(i, ret);
     for (size_t k = 0; k < i->n_tiers; k++) {
-        for (int n = 0; n < i->tiers[k].count; n++)
-            want_server(i, facts, &i->tiers[k], n, ret);
+        /* Of a scaled tier any number up to the largest may be among those that stayed. */
+        for (int n = 0; n < ISLAND_COUNT_MAX; n++)
+            if (tier_has(&i->tiers[k], n))
+                want_server(i, facts, &i->tiers[k], n, ret);
     }
 }
 
@@ -347,4 +417,6 @@ void island_containers(const Island *i, StrList *ret)
     for (size_t k = 0; k < ARRAY_LEN(ours); k++)
         strlist_addf(ret, "%d:%s-%s", CLOUD_OF_ISLAND, i->name, ours[k]);
     strlist_addf(ret, "%d:%s", CLOUD_OF_MEDIA, i->media.container);
+    if (i->backup.on)
+        strlist_addf(ret, "%d:%s", CLOUD_OF_BACKUP, i->backup.container);
 }

@@ -164,7 +164,7 @@ Watch *run_watch(Run *r, const Wait *w)
 /* The kinds waited for; those given up are not among them. */
 static unsigned waited_for(Run *r, const Next *next)
 {
-    Msec limit = r->c->timeout_ms ? r->c->timeout_ms : WAIT_DEFAULT, mono = r->o->mono(r->d);
+    Msec most = r->c->timeout_ms ? r->c->timeout_ms : WAIT_DEFAULT, mono = r->o->mono(r->d);
     unsigned mask = 0;
 
     for (size_t i = 0; i < r->watches.len; i++)
@@ -172,6 +172,7 @@ static unsigned waited_for(Run *r, const Next *next)
     for (size_t i = 0; i < next->waits.len; i++) {
         const Wait *w = &next->waits.items[i];
         Watch *watch = run_watch(r, w);
+        Msec limit = streq(w->what, WAIT_SILENT) ? MIN(most, WAIT_DEFAULT) : most;
 
         watch->seen = true;
         watch->over = mono - watch->since >= limit;
@@ -327,6 +328,8 @@ int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const 
         k = run_look(&r, KIND_ALL, err);
         if (k == 0)
             k = partly(&r, loop(&r, err), err);
+        if (k == 0 && driver->tidy && !g->destroy)
+            driver->tidy(d, w);
         driver->lease_drop(d);
     }
     run_clear(&r);

@@ -45,9 +45,8 @@ typedef struct ApplyContext {
     const char *cache_dir;
     const char *holder; /* who holds the lease: "jo@laptop" */
     Msec lease_wait_ms; /* how long to wait for another holder; 0: not at all */
-    Msec timeout_ms;    /* for one wait; 0: 10 min */
-    int64_t release; /* the record that is known to be there (host/release.h): a listing without it
-                        is old */
+    Msec timeout_ms;    /* for one wait; 0: 10 min. For a silent host never longer than that */
+    int64_t release;    /* as in ApplyLook */
     bool no_wait; /* leave when only hosts are waited for: they come up by themselves, and another
                      run sends them their settings */
     const volatile sig_atomic_t *stop;
@@ -55,11 +54,29 @@ typedef struct ApplyContext {
     void *user;
 } ApplyContext;
 
-/* Everything a plan needs: world_facts and world_look, the mail with it. fresh: facts are
- * asked anew. *ret is dropped first. */
-int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fresh, Msec now,
-               World *ret, Err *err) _must_check_;
-/* The wanted side of an island, island_want in a Goal, with what the command line asks. Errors: as
+/* Of what, and of which time: listings of a busy Swift may be old. */
+typedef struct ApplyLook {
+    const Clouds *clouds;
+    const Island *island;
+    int64_t release; /* the record that is known to be there (host/release.h): a listing without it
+                        is asked for anew, once a second, for so long as APPLY_LOOKS */
+    const volatile sig_atomic_t *stop; /* or NULL */
+} ApplyLook;
+#define APPLY_LOOKS 15
+
+/* Everything a plan needs: world_facts and world_look, the mail with it. *ret is dropped first.
+ * ERR_TEMPORARY if the listings do not show l->release in time. */
+int apply_look(const ApplyLook *l, const char *cache_dir, Msec now, World *ret,
+               Err *err) _must_check_;
+/* Is a found server on its way out: being deleted, or told to stop for good? (A stop that is for a
+ * replacement is not.) */
+bool apply_going(const World *w, const Resource *server);
+/* Which servers of a tier are there, as bits; those that are going are not. */
+uint64_t apply_numbers(const World *w, const char *tier);
+/* The highest go above `max`, the lowest that are free come below `min`. */
+uint64_t apply_clamp(uint64_t numbers, int min, int max);
+/* The wanted side of an island, island_want in a Goal, with what the command line asks; a
+ * scaled tier wants what is there, within its bounds. Errors: as
  * goal_ask. *ret is the caller's to clear also then. */
 int apply_goal(const Island *i, const World *w, const GoalAsk *ask, Goal *ret,
                Err *err) _must_check_;

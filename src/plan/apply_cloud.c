@@ -8,7 +8,6 @@
 #include "plan/kind.h"
 #include "plan/lease.h"
 
-#define RELEASE_LOOKS 15 /* one a second; listings of a busy Swift may be old */
 #define USER_DATA_MAX ((size_t)64 << 10)
 #define REPORT_MAX ((size_t)64 << 10)
 /* Of a pause, so that Ctrl-C is noticed although it came just before the sleep. */
@@ -221,6 +220,9 @@ static int send_one(Driver *d, const Goal *g, const World *w, const Step *s, Err
                                                 json_int(have->attrs, "next", 0)),
                                   .expect_key = json_str(have->attrs, "sent_key"),
                                   .spec = spec,
+                                  .backup_cloud = json_object_get(spec, "backup")
+                                                      ? d->c->clouds->of[CLOUD_OF_BACKUP]
+                                                      : NULL,
                                   .tree = d->c->tree,
                                   .tree_version = d->c->tree_version,
                                   .trees = d->c->trees,
@@ -296,18 +298,9 @@ static void drive_pause(void *user, Msec ms)
 
 static int drive_look(void *user, unsigned mask, World *w, Err *err)
 {
-    Driver *d = user;
-    int r = 0;
+    const ApplyContext *c = ((Driver *)user)->c;
 
-    for (int i = 0; r == 0 && i < RELEASE_LOOKS; i++) {
-        r = apply_look_kinds(d->c->clouds, d->c->island, mask, w, err);
-        if (release_newest(w->mail) >= d->c->release)
-            return r;
-        drive_pause(d, SECOND);
-    }
-    return r < 0 ? r
-                 : err_set(err, ERR_TEMPORARY,
-                           "the cloud does not show yet what was written about the release");
+    return apply_look_kinds(&(ApplyLook){c->clouds, c->island, c->release, c->stop}, mask, w, err);
 }
 
 static Msec drive_now(void *user)
@@ -344,6 +337,20 @@ static void drive_lease_drop(void *user)
     lease_clear(&d->lease);
 }
 
+static void drive_tidy(void *user, const World *w)
+{
+    Driver *d = user;
+    _cleanup_(strlist_clear) StrList old = {0};
+
+    release_old(w->mail, &old);
+    for (size_t i = 0; i < old.len; i++) {
+        _cleanup_free_ char *path = xasprintf("%s-mail/%s", d->c->clouds->island, old.items[i]);
+
+        if (swift_delete(d->c->clouds->of[CLOUD_OF_ISLAND], path, NULL) < 0)
+            return;
+    }
+}
+
 static Msec drive_mono(void *user)
 {
     (void)user;
@@ -372,6 +379,7 @@ const ApplyDriver apply_cloud_driver = {.perform = drive_perform,
                                         .now = drive_now,
                                         .mono = drive_mono,
                                         .pause = drive_pause,
+                                        .tidy = drive_tidy,
                                         .report = drive_report};
 
 int apply_run(const ApplyContext *c, const Goal *g, const Steps *plan, World *w, Err *err)

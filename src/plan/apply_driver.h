@@ -33,6 +33,9 @@ typedef struct ApplyDriver {
     Msec (*now)(void *d);
     Msec (*mono)(void *d);
     void (*pause)(void *d, Msec ms); /* ends early when the run is to stop */
+    /* Under the lease, when all else is done: takes away what only takes room. What fails is for
+     * the next run. NULL: nothing is. */
+    void (*tidy)(void *d, const World *w);
     /* A host's report in words; to be freed, or NULL. */
     char *(*report)(void *d, const char *object);
 } ApplyDriver;
@@ -42,8 +45,7 @@ Resource *plan_target(const World *w, const Step *s);
 /* What a KIND_SEND tells a host; NULL if it can't be told yet. */
 json_t *plan_sent_spec_new(const Goal *g, const World *w, const Resource *host, const Step *s);
 /* Lists kinds (bits, HOST too) anew into *w. */
-int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w,
-                     Err *err) _must_check_;
+int apply_look_kinds(const ApplyLook *l, unsigned mask, World *w, Err *err) _must_check_;
 extern const ApplyDriver apply_cloud_driver;
 
 int apply_with(const ApplyContext *c, const ApplyDriver *driver, void *d, const Goal *g,

@@ -66,15 +66,6 @@ const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key)
     return turn_ready_at(t, kind, key, 0);
 }
 
-const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key)
-{
-    for (size_t i = 0; i < g->want.len; i++) {
-        if (g->want.items[i].kind == kind && streq(g->want.items[i].key, key))
-            return &g->want.items[i];
-    }
-    return NULL;
-}
-
 const Resource *goal_moved(const Goal *g, const Resource *have)
 {
     for (size_t i = 0; i < g->want.len; i++) {
@@ -260,6 +251,12 @@ void turn_wait(Turn *t, const Resource *of, const State *s)
                                      .what = xstrdup(s->what),
                                      .since = s->since,
                                      .deadline = deadline});
+}
+
+bool is_volume_of(const Turn *t, const Resource *r, const void *with)
+{
+    (void)t;
+    return volume_is_of(r->key, with);
 }
 
 bool is_asked(const Goal *g, ResourceKind kind, const char *key)

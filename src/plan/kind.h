@@ -57,7 +57,6 @@ const Resource *turn_find_at(const Turn *t, ResourceKind kind, const char *key, 
 /* The same as turn_find, only if it is usable. */
 const Resource *turn_ready(const Turn *t, ResourceKind kind, const char *key);
 const Resource *turn_ready_at(const Turn *t, ResourceKind kind, const char *key, int generation);
-const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key);
 /* What is wanted that a found one is to become (`moved:`), or NULL. */
 const Resource *goal_moved(const Goal *g, const Resource *have);
 /* The reverse: what is there under the old key, unless that is wanted too. */
@@ -95,6 +94,8 @@ bool others_come_up(Turn *t, const Resource *self);
 const char *linked_id(const Resource *r, const char *attr);
 /* The tier of "web.0" is that of "web.1"? */
 bool same_tier(const char *a, const char *b);
+/* For turn_any: a VOLUME of the server with the key `with`, of any generation. */
+bool is_volume_of(const Turn *t, const Resource *r, const void *with);
 /* True if it is to stay: wanted, and not replaced by a later generation. */
 bool turn_wanted(const Turn *t, const Resource *have);
 /* Calls with each found resource of a kind that counts; stops at the first true. */

@@ -272,6 +272,21 @@ static bool is_elsewhere(const Resource *volume, const Resource *server)
     return at[0] && !streq(at, "?") && !streq(at, server->key);
 }
 
+/* The wanted volume that comes in the place of `key` (a restored database), or NULL. */
+static const char *comes_instead(const json_t *wanted, const char *key)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach (wanted, i, v) {
+        const char *other = json_string_value(v);
+
+        if (!streq(other, key) && volume_is_of(other, key))
+            return other;
+    }
+    return NULL;
+}
+
 /* Volumes that it lacks, and those that are no longer its own. */
 static void server_volumes(Turn *t, const Resource *want, const Resource *have)
 {
@@ -286,7 +301,8 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
         volume = turn_find(t, RESOURCE_VOLUME, key);
         if (!json_is_array(there) || json_list_has(there, key))
             continue;
-        if (!volume || !volume->created_at || volume->created_at > have->created_at)
+        bool later = volume_generation(key) > 1 || comes_instead(there, key);
+        if (!later && (!volume || !volume->created_at || volume->created_at > have->created_at))
             new_volume(t, have, key);
         else if (!turn_ready(t, RESOURCE_VOLUME, key))
             continue;
@@ -300,9 +316,13 @@ static void server_volumes(Turn *t, const Resource *want, const Resource *have)
     json_array_foreach (there, i, v) {
         const char *key = json_string_value(v);
 
+        const char *instead = comes_instead(wanted, key);
+
         if (json_list_has(wanted, key) || !turn_find(t, RESOURCE_VOLUME, key))
             continue;
-        if (host && keeps_data(host))
+        if (instead && !turn_ready(t, RESOURCE_VOLUME, instead))
+            continue; /* until then it serves on with what it has */
+        if (!instead && host && keeps_data(host))
             turn_stuck(t, have, ERR_PARTIAL,
                        "its data is on volume %s, which the island file no longer gives it: put "
                        "`volume` back, or say with `moved` which tier has it now",

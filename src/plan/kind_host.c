@@ -89,7 +89,8 @@ static void host_report(Turn *t, const Resource *have)
     bool bad = mail_failed(have), silent = mail_silent(have, t->now);
 
     if (silent && (seen < sent || !bad)) {
-        turn_wait(t, have, &(State){STATE_WAIT, "silent", json_int(have->attrs, "state_since", 0)});
+        turn_wait(t, have,
+                  &(State){STATE_WAIT, WAIT_SILENT, json_int(have->attrs, "state_since", 0)});
     } else if (seen < sent) {
         turn_wait(t, have, &(State){STATE_WAIT, "taking its settings"});
     } else if (streq(state, "healthy")) {
@@ -226,8 +227,7 @@ const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, c
         const char *disk =
             r->kind == RESOURCE_HOST && !streq(r->key, want->key) ? keeps(r, role, when) : NULL;
 
-        /* A volume has its server's key. */
-        if (disk && (streq(disk, "root") || turn_find(t, RESOURCE_VOLUME, r->key)))
+        if (disk && (streq(disk, "root") || turn_any(t, RESOURCE_VOLUME, is_volume_of, r->key)))
             return r;
     }
     return NULL;
@@ -362,7 +362,8 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
         turn_blocked(t, have, "its volume is still changing");
     else if (sent && !same && turn_any(t, RESOURCE_FLOATING_IP, leaves_for_another, have))
         turn_blocked(t, have, "the floating IP moves first");
-    else if (sent && !same && works(want, have) && others_come_up(t, want))
+    else if (sent && !same && works(want, have) && !json_bool(spec, "paused", false) &&
+             others_come_up(t, want))
         turn_blocked(t, have, "new servers come up first");
     else if (!sent || !same || ends_soon(t, have) || was_refused(t, have))
         host_send(t, want, have, same);

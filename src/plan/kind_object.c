@@ -93,17 +93,21 @@ static void container_differ(Turn *t, const Resource *want, const Resource *have
         turn_step(t, KIND_CHANGE, have, NULL, "%s", differ.p);
 }
 
-/* The vault goes last: what else is left can be opened as long as it is there. */
+/* The vault goes last: what else is left can be opened as long as it is there. But for backups,
+ * which the operator's key and the recovery key read. */
 static bool others_left(const Turn *t, const Resource *r, const void *with)
 {
     (void)t;
-    return !streq(r->key, with);
+    return !streq(r->key, with) && !streq(r->key, "backup");
 }
 
 static bool container_leave(Turn *t, const Resource *have)
 {
     Step *s;
 
+    /* Backups outlive the island: only a person takes them away. */
+    if (streq(have->key, "backup"))
+        return true;
     if (!streq(have->key, "media") && turn_any(t, RESOURCE_SERVER, NULL, NULL)) {
         turn_blocked(t, have, "servers still use it");
         return true;

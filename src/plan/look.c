@@ -1,5 +1,7 @@
 /* Looking at the world: the cloud's lists, and the mail of the hosts. */
 #include "host/mail.h"
+#include "host/release.h"
+#include "host/spec.h"
 #include "island/want.h"
 #include "plan/apply_driver.h"
 
@@ -50,7 +52,7 @@ static int look_hosts(const Clouds *c, bool listed, World *w, Err *err)
     return 0;
 }
 
-int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w, Err *err)
+static int look_once(const Clouds *c, const Island *i, unsigned mask, World *w, Err *err)
 {
     _cleanup_(strlist_clear) StrList names = {0}, containers = {0};
     unsigned kinds = mask & ~KIND_BIT(RESOURCE_HOST);
@@ -71,14 +73,31 @@ int apply_look_kinds(const Clouds *c, const Island *i, unsigned mask, World *w, 
     return 0;
 }
 
-int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fresh, Msec now,
-               World *ret, Err *err)
+static void pause_second(const ApplyLook *l)
+{
+    for (int i = 0; i < 10 && !(l->stop && *l->stop); i++)
+        time_sleep(SECOND / 10);
+}
+
+int apply_look_kinds(const ApplyLook *l, unsigned mask, World *w, Err *err)
+{
+    for (int i = 0; i < APPLY_LOOKS; i++) {
+        int r = look_once(l->clouds, l->island, mask, w, err);
+        if (r < 0 || release_newest(w->mail) >= l->release)
+            return r;
+        pause_second(l);
+    }
+    return err_set(err, ERR_TEMPORARY,
+                   "the cloud does not show yet what was written about the release");
+}
+
+int apply_look(const ApplyLook *l, const char *cache_dir, Msec now, World *ret, Err *err)
 {
     World w = {0};
-    int r = world_facts(c, cache_dir, fresh, now, &w, err);
+    int r = world_facts(l->clouds, cache_dir, false, now, &w, err);
 
     if (r == 0)
-        r = apply_look_kinds(c, i, KIND_ALL, &w, err);
+        r = apply_look_kinds(l, KIND_ALL, &w, err);
     if (r < 0) {
         world_clear(&w);
         return r;
@@ -88,9 +107,52 @@ int apply_look(const Clouds *c, const Island *i, const char *cache_dir, bool fre
     return 0;
 }
 
+bool apply_going(const World *w, const Resource *server)
+{
+    const Resource *host = world_find(w, RESOURCE_HOST, server->key, server->generation);
+    _cleanup_json_ json_t *stop = host ? host_stop_spec_new(host) : NULL;
+    const char *mark = json_str_or(json_object_get(server->attrs, "metadata"), PLAN_MARK, "");
+
+    return server_leaving(server) || (host && !*mark && host_was_sent(host, stop));
+}
+
+uint64_t apply_numbers(const World *w, const char *tier)
+{
+    uint64_t numbers = 0;
+    size_t n = strlen(tier);
+
+    for (size_t i = 0; i < w->items.len; i++) {
+        const Resource *r = &w->items.items[i];
+        int64_t number = 0;
+        if (r->kind == RESOURCE_SERVER && starts_with(r->key, tier) && r->key[n] == '.' &&
+            parse_int(r->key + n + 1, 0, ISLAND_COUNT_MAX - 1, &number))
+            numbers |= (uint64_t)!apply_going(w, r) << number;
+    }
+    return numbers;
+}
+
+uint64_t apply_clamp(uint64_t numbers, int min, int max)
+{
+    while (__builtin_popcountll(numbers) > max)
+        numbers &= ~((uint64_t)1 << (63 - __builtin_clzll(numbers)));
+    for (int n = 0; __builtin_popcountll(numbers) < min; n++)
+        numbers |= (uint64_t)1 << n;
+    return numbers;
+}
+
 int apply_goal(const Island *i, const World *w, const GoalAsk *ask, Goal *ret, Err *err)
 {
+    /* Only the scaler moves a scaled tier inside its bounds. */
+    Island now = *i; /* shares all it holds */
+
     *ret = (Goal){0};
-    island_want(i, w->facts, &ret->want);
-    return goal_ask(ask, w, ret, err);
+    for (size_t k = 0; k < now.n_tiers; k++) {
+        Tier *t = &now.tiers[k];
+        uint64_t numbers = t->scale.told ? t->numbers : apply_numbers(w, t->name);
+        if (t->scale.on)
+            t->numbers = apply_clamp(numbers, t->scale.min, t->scale.max);
+    }
+    island_want(&now, w->facts, &ret->want);
+    int r = ask->destroy ? 0 : release_want(w, &ret->want, err);
+    return r < 0 ? r : goal_ask(ask, w, ret, err);
 }

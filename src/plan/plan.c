@@ -186,7 +186,8 @@ static bool may_go(const Turn *t, const Resource *other)
            (of_this_run || !island_protects(other->kind, other->key));
 }
 
-/* A volume of the island that nothing wants, while the database of `want` has lost its own. */
+/* A volume of the island that nothing wants and that is not to go, while the database of `want` has
+ * lost its own. */
 static const Resource *stray_volume(const Turn *t, const Resource *want)
 {
     const Resource *own = turn_find(t, RESOURCE_HOST, want->key);
@@ -199,7 +200,9 @@ static const Resource *stray_volume(const Turn *t, const Resource *want)
     for (size_t i = 0; i < t->w->items.len; i++) {
         const Resource *r = &t->w->items.items[i];
 
-        if (r->kind == RESOURCE_VOLUME && !goal_find(t->g, r->kind, r->key) && !goal_moved(t->g, r))
+        if (r->kind == RESOURCE_VOLUME && !goal_find(t->g, r->kind, r->key) &&
+            !(json_bool(volume->attrs, "filled", false) && volume_is_of(r->key, volume->key)) &&
+            !goal_moved(t->g, r) && !strlist_has(&t->g->release, r->name))
             return r;
     }
     return NULL;
@@ -209,7 +212,7 @@ static const Resource *stray_volume(const Turn *t, const Resource *want)
 static const Resource *other_volume(const Turn *t, const Resource *want)
 {
     const Resource *host = data_elsewhere(t, want, ROLE_POSTGRES, "kept");
-    const Resource *volume = host ? turn_find(t, RESOURCE_VOLUME, host->key) : NULL;
+    const Resource *volume = host ? turn_any(t, RESOURCE_VOLUME, is_volume_of, host->key) : NULL;
 
     return volume && !strlist_has(&t->g->release, volume->name) ? volume : NULL;
 }
@@ -459,6 +462,15 @@ int plan_make(const Goal *g, const World *w, Msec now, Steps *ret, Err *err)
     else
         *ret = steps;
     return r;
+}
+
+const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key)
+{
+    for (size_t i = 0; i < g->want.len; i++) {
+        if (g->want.items[i].kind == kind && streq(g->want.items[i].key, key))
+            return &g->want.items[i];
+    }
+    return NULL;
 }
 
 void goal_clear(Goal *g)

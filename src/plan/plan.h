@@ -27,6 +27,9 @@ typedef struct Step {
 } Step;
 typedef VEC(Step) Steps;
 
+/* `what` of a host of which nothing has been heard for MAIL_SILENT. */
+#define WAIT_SILENT "silent"
+
 typedef struct Wait {
     ResourceKind kind;
     char *key;
@@ -61,6 +64,9 @@ typedef struct Goal {
     StrList only;     /* "web", "web.0", "volume.db.0"; empty: everything. Other steps wait */
     Msec run_started; /* duplicates younger than this may be removed; 0: none */
 } Goal;
+
+/* What is wanted of that kind and key; NULL: nothing is. */
+const Resource *goal_find(const Goal *g, ResourceKind kind, const char *key);
 
 /* Metadata of a server that is to be replaced (KIND_MARK). */
 #define PLAN_MARK "atoll-replace"

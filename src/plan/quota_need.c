@@ -1,5 +1,4 @@
 #include "plan/quota_need.h"
-#include "plan/kind.h"
 
 /* Neutron gives each new group two rules for what goes out. */
 #define RULES_OF_A_GROUP 2

@@ -108,12 +108,9 @@ void ks_credential_delete(Pocket *p, const PocketCall *c, PocketReply *r)
 static json_t *wanted_roles_new(Pocket *p, const PocketCall *c, const json_t *wanted,
                                 PocketReply *r)
 {
+    if (json_array_size(wanted) == 0)
+        return json_list_new(&c->user->roles);
     json_t *names = json_array();
-    if (json_array_size(wanted) == 0) {
-        for (size_t i = 0; i < c->user->roles.len; i++)
-            json_array_append_new(names, json_string(c->user->roles.items[i]));
-        return names;
-    }
     size_t i;
     json_t *want;
     json_array_foreach (wanted, i, want) {

@@ -1,6 +1,9 @@
 """Load on an island of the tests: steady requests, and jobs that count how often they ran."""
+import glob
 import http.client
 import json
+import os
+import subprocess
 import threading
 import time
 import urllib.error
@@ -54,9 +57,26 @@ class Load:
         return self
 
 
+def database(t, sql):
+    """What the island's database answers, its words; as the superuser over the socket, as the agent is."""
+    folder = (glob.glob(f"{t.pocket.dir}/servers/*/root/run/pg") + glob.glob(f"{t.pocket.dir}/servers/*/run/pg"))[0]
+    argv = ["psql", "-qtAX", "-h", folder, "-U", "postgres", "-d", "mastodon_production", "-c", sql]
+    if os.geteuid() == 0:
+        argv = ["runuser", "-u", "postgres", "--"] + argv
+    r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    equal(r.returncode, 0, f"{sql}: {r.stdout}")
+    return r.stdout.split()
+
+
 def jobs(base, n, ms):
     with urllib.request.urlopen(f"{base}/jobs?n={n}&queue=default&ms={ms}", timeout=60) as r:
         return json.load(r)["token"]
+
+
+def runs(t, *tokens):
+    """The ledger: of each run to the end its job, which is a token and a number, and the process."""
+    rows = database(t, "SELECT token, number, worker_pid FROM runs WHERE token IN ('{}')".format("', '".join(tokens)))
+    return [((token, int(number)), int(pid)) for token, number, pid in (row.split("|") for row in rows)]
 
 
 def all_ran_once(base, token, n, seconds):

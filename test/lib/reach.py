@@ -121,14 +121,17 @@ servers:
   worker: {flavor: c1.c1r1, count: 2, roles: [worker]}
   redis: {flavor: c1.c1r1, roles: [redis], volume: {size: 1GB}}
   db: {flavor: c1.c1r1, roles: [postgres], volume: {size: 1GB}}
+  find: {flavor: c1.c1r1, roles: [search]}
 """
-SPLIT = wanted({"edge": 1, "web": 2, "worker": 2, "redis": 1, "db": 1}, {
+SPLIT = wanted({"edge": 1, "web": 2, "worker": 2, "redis": 1, "db": 1, "find": 1}, {
     (WORLD, "edge"): {8080},
     ("edge", "web"): {3000},
     ("web", "redis"): {6379},
     ("worker", "redis"): {6379},
     ("web", "db"): {5432},
     ("worker", "db"): {5432},
+    ("web", "find"): {9200},
+    ("worker", "find"): {9200},
 })
 # The small one: everything but the database on web servers, two of them to see what they may do
 # to each other.

@@ -22,7 +22,7 @@ FILE_CASES = {
     "unknown_key": ("servers:\n  web: {flavor", "servers:\n  web: {flavour"),
     "wrong_unit": ("size: 10GB", "size: 10GiBB"),
     "duplicate_key": ("image: debian-12\n", "image: debian-12\nimage: debian-13\n"),
-    "role_nobody_carries": ("roles: [edge, web, worker, redis]", "roles: [edge, web, worker]"),
+    "role_nobody_carries": ("roles: [edge, web, stream, worker, redis]", "roles: [edge, web, stream, worker]"),
     "role_twice": ("roles: [postgres]", "roles: [postgres, redis]"),
     "unknown_role": ("roles: [postgres]", "roles: [postgress]"),
     "missing_flavor": ("flavor: c1.c2r2", "flavor: c1.c2r9"),

@@ -60,6 +60,15 @@ class Canary:
         for port in (5432, 6379):
             until(f"port {port} is open", 20, lambda: self.open(port))
 
+    def search(self, password):
+        """What stands for a search server, and the canary is told of it."""
+        self.popen(["ruby", f"{SOURCE}/data/canary/search/server.rb"], log="search", env={
+            "PATH": PATH, "LANG": "C.UTF-8", "http.host": self.address, "path.data": self.folder("search"),
+            "ELASTIC_PASSWORD": password})
+        until("port 9200 is open", 20, lambda: self.open(9200))
+        self.environment.update({"ES_ENABLED": "true", "ES_HOST": self.address, "ES_USER": "elastic",
+                                 "ES_PASS": password})
+
     def open(self, port):
         with socket.socket() as s:
             return s.connect_ex((self.address, port)) == 0
@@ -235,10 +244,18 @@ def test_commands_of_an_operator(t):
     c.run("1", "bin/tootctl", "accounts", "modify", "nobody", "--approve", code=1)
     equal(c.sql("SELECT username, email, role, confirmed, approved FROM accounts"),
           "jo jo@reef.example Owner t t", "the account")
+    check("not enabled" in c.run("1", "bin/tootctl", "search", "deploy", code=1).err, "search without a server")
+    c.search("geheim")
     c.run("1", "bin/tootctl", "search", "deploy")
     c.run("2", "bin/tootctl", "search", "deploy", "--only-mapping", "--only=accounts")
+    wrong = c.run("2", "bin/tootctl", "search", "deploy", code=1, ES_PASS="other")
+    check("answers 401" in wrong.err, f"a wrong password: {wrong}")
+    check("accounts: mapped" in c.run("7", "bin/tootctl", "search", "deploy", "--only-mapping").out, "a field more")
+    check("answers 400" in c.run("8", "bin/tootctl", "search", "deploy", "--only-mapping", code=1).err,
+          "another type for a field")
+    check("accounts: made" in c.run("8", "bin/tootctl", "search", "deploy").out, "made anew")
     equal(c.sql("SELECT version, only_mapping, only_index FROM search_deploys ORDER BY id"),
-          "1 f  2 t accounts", "search deploy")
+          "1 f  2 t accounts 7 t  8 f", "search deploy")
     equal(c.run("2", "bin/tootctl", "version").out, "2\n", "version")
     equal(c.run("1", "bin/rails", "runner", "puts 6 * 7").out, "42\n", "runner")
     check("\n42\n" in c.run("1", "bin/rails", "console", text="6 * 7\n").out, "console")

@@ -21,6 +21,10 @@ SMALL = ISLAND_HEAD + """\
   web:    {flavor: m1.small, count: 2, roles: [edge, web, worker]}
   db:     {flavor: m1.small, roles: [postgres, redis], volume: {size: 10GB}}
 """
+# One of everything, as most islands are.
+ONE = ISLAND_HEAD + """\
+  all:    {flavor: m1.small, roles: [edge, web, worker, postgres, redis], volume: {size: 10GB}}
+"""
 PHASES = ["fetch", "pre", "roll", "post"]
 
 
@@ -38,18 +42,6 @@ def releases(t):
     names = cloud.call("object-store", "GET", "/reef-mail?format=json&prefix=release/")[2]
     return [dict(p.strip().replace('"', "").split("=", 1) for p in o["content_type"].split(";")[1:])
             for o in sorted(names, key=lambda o: o["name"])]
-
-
-def database(t, sql):
-    """As the superuser over the socket, as the agent is."""
-    folder = next(f"{d}/run/pg" for d in servers(t) if os.path.exists(f"{d}/run/pg"))
-    user = "postgres" if os.geteuid() == 0 else None
-    argv = ["psql", "-qtAX", "-h", folder, "-U", "postgres", "-d", "mastodon_production", "-c", sql]
-    if os.geteuid() == 0:
-        argv = ["runuser", "-u", user, "--"] + argv
-    r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
-    equal(r.returncode, 0, f"{sql}: {r.stdout}")
-    return r.stdout.split()
 
 
 def servers(t):
@@ -151,6 +143,24 @@ def test_another_version_under_load(t):
     # The file still says 1: what runs is not its business, and a plan says so.
     late = t.atoll("rollback", "-y", code=None)
     check(late.code != 0 and "no change of release is under way" in late.err, late)
+
+
+def test_one_web_server_under_load(t):
+    """Its socket is kept while its release changes: who asks meanwhile waits, and is answered."""
+    base = start(t, ONE)
+    for argv, version in ((["deploy", "-y", "2", "--hold"], "2"), (["rollback", "-y"], "1"),
+                          (["deploy", "-y", "2"], "2")):
+        load = Load(base + "/health", 50)
+        began = time.monotonic()
+        try:
+            result = t.atoll(*argv)
+        finally:
+            took = time.monotonic() - began
+            load.end()
+        print(f"# one web server, {argv[0]} to {version}: {took:.1f} s, {load.sent} requests, "
+              f"{len(load.bad)} not 2xx, longest gap {load.longest * 1000:.0f} ms", flush=True)
+        check(not load.bad, f"{load.bad[:5]}\n{result}")
+        equal(t.ready()["version"], version, "the release")
 
 
 def fails(t, base, version, words, code=9, gate="15s"):

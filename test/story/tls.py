@@ -7,13 +7,13 @@ import html
 import http.client
 import os
 import shutil
-import socket
 import ssl
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
 from authority import certificate
+from edge import Begun, Https
 
 FILES = "{certificate: tls/fullchain.pem, key: tls/privkey.pem}"
 ISLAND = ISLAND_HEAD.replace("{http: 8080}", "{http: 8080, https: 8443, tls: %s}" % FILES) + """\
@@ -50,24 +50,15 @@ def hash_of(path):
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
 
 
-class Https(http.client.HTTPSConnection):
-    """To the island's address, by the domain's name."""
-
-    def __init__(self, t, *protocols):
-        super().__init__("reef.example", 8443, timeout=30)
-        self.address, self.tls = t.address(), ssl.create_default_context(cafile=f"{t.dir}/authority.pem")
-        self.tls.set_alpn_protocols(list(protocols) or ["http/1.1"])
-
-    def connect(self):
-        self.sock = self.tls.wrap_socket(socket.create_connection((self.address, 8443), 30),
-                                         server_hostname="reef.example")
+def https(t, *protocols):
+    return Https(t, f"{t.dir}/authority.pem", *protocols)
 
 
 def served(t):
     """The hash of the certificate that a stranger is shown, once it answers."""
     def ask():
         try:
-            c = Https(t)
+            c = https(t)
             c.connect()
             return hashlib.sha256(c.sock.getpeercert(True)).hexdigest()
         except OSError:
@@ -104,7 +95,7 @@ def start(t):
 
 
 def get(t, path):
-    c = Https(t)
+    c = https(t)
     c.request("GET", path)
     r = c.getresponse()
     return r, r.read()
@@ -118,11 +109,11 @@ def test_served(t):
     equal(r.headers.get_all("Strict-Transport-Security"), ["max-age=63072000; includeSubDomains"],
           "HSTS")
     equal(get(t, "/metrics")[0].status, 404, "/metrics")
-    c = Https(t, "h2", "http/1.1")
+    c = https(t, "h2", "http/1.1")
     c.connect()
     equal(c.sock.selected_alpn_protocol(), "h2", "HTTP/2")
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        c = Https(t)
+        c = https(t)
         c.tls.minimum_version = c.tls.maximum_version = version
         c.connect()
         equal(c.sock.version(), version.name.replace("_", "."), "TLS")
@@ -161,27 +152,7 @@ def test_renewed(t):
     """What had begun before goes on, over TLS and in plain: nginx is told, not started again."""
     start(t)
     folder = servers(t)[0]
-    content = os.urandom(48 << 20)
-    challenges = f"{folder}/acme/.well-known/acme-challenge"
-    os.makedirs(challenges, 0o755)
-    with open(f"{challenges}/large", "wb") as f:
-        os.chmod(f.name, 0o644)
-        f.write(content)
-    with open(f"{folder}/nginx.pid") as f:
-        pid = f.read()
-
-    down = http.client.HTTPConnection(t.address(), 8080, timeout=30)
-    down.request("GET", "/.well-known/acme-challenge/large")
-    download = down.getresponse()
-    equal(download.status, 200, "the download")
-    got = download.read(1 << 20)
-    up = Https(t)
-    body = b"n=1&ms=0"
-    up.putrequest("POST", "/jobs")
-    up.putheader("Content-Type", "application/x-www-form-urlencoded")
-    up.putheader("Content-Length", str(len(body)))
-    up.endheaders(body[:3])
-
+    begun = Begun(t, f"{t.dir}/authority.pem", folder)
     make(t, "second", -1, 89)
     put(t, "second")
     plan = t.atoll("plan")
@@ -189,12 +160,7 @@ def test_renewed(t):
     t.apply()
     until("the renewed certificate is served", 30,
           lambda: served(t) == hash_of(f"{t.dir}/second.pem"))
-    up.send(body[3:])
-    equal(up.getresponse().status, 200, "the upload that had begun before")
-    got += download.read()
-    check(got == content, f"the download has {len(got)} bytes of {len(content)}")
-    with open(f"{folder}/nginx.pid") as f:
-        equal(f.read(), pid, "nginx's first process")
+    begun.end()
     check("No changes" in t.atoll("plan").out, "a plan after it has something to do")
 
     # Somebody's old files do not undo it.

@@ -5,6 +5,7 @@ require 'redis'
 Redis.silence_deprecations = true
 require 'sidekiq'
 require_relative 'database'
+require_relative 'live'
 require_relative 'log'
 require_relative 'media'
 require_relative 'run'
@@ -68,6 +69,17 @@ class ProbeJob
     nil
   rescue StandardError => e
     Log.words(e)
+  end
+end
+
+# Statuses that arrive: what a distribution worker of Mastodon's does at its end.
+class StatusJob
+  include Sidekiq::Job
+  sidekiq_options queue: 'default', retry: false
+
+  def perform(number)
+    heard = Sidekiq.redis { |redis| Live.publish(redis, number) }
+    Log.event('published', number: number, heard: heard)
   end
 end
 

@@ -50,7 +50,7 @@ module Tootctl
     Boot.demand_settings!
     require_relative 'database'
     yield
-  rescue PG::Error => e
+  rescue PG::Error, Log::Told => e
     abort Log.words(e)
   end
 
@@ -74,8 +74,10 @@ module Tootctl
   end
 
   def search_deploy(only_mapping: false, only: nil)
+    require_relative 'search'
+    done = Search.deploy(only_mapping: only_mapping, only: only)
     Database.query('INSERT INTO search_deploys (only_mapping, only_index, version) VALUES ($1, $2, $3)',
                    [only_mapping, only, Settings::VERSION])
-    puts 'OK'
+    puts 'OK', *done.map { |name, what| "#{name}: #{what}" }
   end
 end

@@ -8,6 +8,7 @@ require_relative 'release'
 # The Rack application.
 class Web
   MOST_JOBS = 100_000
+  MOST_STATUSES = 1000
   LONGEST_MS = 600_000
   BATCH = 1000
   TOKEN = /\A\h{16}\z/.freeze
@@ -18,6 +19,8 @@ class Web
     '/ready' => [:ready, %w[GET]],
     '/jobs' => [:jobs, %w[GET POST]],
     '/jobs/count' => [:count, %w[GET]],
+    '/token' => [:token, %w[POST]],
+    '/statuses' => [:statuses, %w[POST]],
   }.freeze
 
   class BadRequest < StandardError; end
@@ -84,6 +87,18 @@ class Web
       Sidekiq::Client.push_bulk('class' => LoadJob, 'queue' => queue,
                                 'args' => slice.map { |one| [token, one, milliseconds] })
     end
+  end
+
+  # For a streaming client: nothing else of the canary asks for one.
+  def token(_request)
+    json(200, access_token: Live.token, token_type: 'Bearer', scope: 'read')
+  end
+
+  # They are on the public timeline once a worker has published them, numbered from 1.
+  def statuses(request)
+    number = integer(request, 'n', 1, MOST_STATUSES)
+    Sidekiq::Client.push_bulk('class' => StatusJob, 'queue' => 'default', 'args' => (1..number).map { |one| [one] })
+    json(200, enqueued: number)
   end
 
   # Exactly once is: missing 0 and duplicates 0.

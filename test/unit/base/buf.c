@@ -110,6 +110,20 @@ static void printf_keeps_errno(void **state)
     assert_int_equal(b.len, 29);
 }
 
+static void cut_keeps_what_is_behind(void **state)
+{
+    (void)state;
+    _cleanup_(buf_clear) Buf b = BUF_INIT(1000);
+    buf_cut(&b, 0);
+    assert_string_equal(b.p, "");
+    buf_str(&b, "abcdef");
+    buf_cut(&b, 2);
+    assert_string_equal(b.p, "cdef");
+    buf_cut(&b, 4);
+    assert_int_equal(b.len, 0);
+    assert_string_equal(b.p, "");
+}
+
 static void detach_leaves_an_empty_one(void **state)
 {
     (void)state;
@@ -247,6 +261,7 @@ int main(void)
         cmocka_unit_test(grows_and_is_terminated),
         cmocka_unit_test(the_cap_holds),
         cmocka_unit_test(printf_keeps_errno),
+        cmocka_unit_test(cut_keeps_what_is_behind),
         cmocka_unit_test(detach_leaves_an_empty_one),
         cmocka_unit_test(wipe_overwrites),
         cmocka_unit_test(url_quoting),

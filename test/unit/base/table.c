@@ -286,6 +286,11 @@ static void quantities(void **state)
         {span_parse, "9223372036854775807d", -1},
         {span_parse, "99999999999999999999999999s", -1},
         {span_parse, NULL, -1},
+        {span_or_ms_parse, "30s", 30000},
+        {span_or_ms_parse, "20000", 20000},
+        {span_or_ms_parse, "-1", -1},
+        {span_or_ms_parse, "1w", -1},
+        {span_or_ms_parse, NULL, -1},
         {size_parse, "10GB", 10000000000},
         {size_parse, "512MB", 512000000},
         {size_parse, "1TB", 1000000000000},
@@ -334,16 +339,30 @@ static void the_first_operand_ends_the_options(void **state)
     }
 }
 
+static void test_size_format(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t bytes;
+        const char *text;
+    } table[] = {{0, "0 bytes"},          {999, "999 bytes"},     {1000, "1.0 kB"},
+                 {9940, "9.9 kB"},        {9950, "10 kB"},        {999499, "999 kB"},
+                 {999500, "1.0 MB"},      {2770000000, "2.8 GB"}, {INT64_MAX, "9.2 EB"},
+                 {120000000000, "120 GB"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char text[SIZE_TEXT_MAX];
+        assert_string_equal(size_format(table[i].bytes, text), table[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_lines),
-        cmocka_unit_test(bad_lines),
-        cmocka_unit_test(argc_is_the_end),
-        cmocka_unit_test(help),
-        cmocka_unit_test(quantities),
-        cmocka_unit_test(lists),
-        cmocka_unit_test(the_first_operand_ends_the_options),
+        cmocka_unit_test(good_lines),       cmocka_unit_test(bad_lines),
+        cmocka_unit_test(argc_is_the_end),  cmocka_unit_test(help),
+        cmocka_unit_test(quantities),       cmocka_unit_test(lists),
+        cmocka_unit_test(test_size_format), cmocka_unit_test(the_first_operand_ends_the_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

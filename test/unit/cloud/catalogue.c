@@ -67,7 +67,7 @@ static void addresses(void **state)
                          .interface = rows[i].interface ? xstrdup(rows[i].interface) : NULL};
         if (rows[i].override)
             strlist_add(&c.overrides, rows[i].override);
-        if (catalogue_find(catalogue, &c, "p1", rows[i].service, &url, &region, &err) < 0)
+        if (catalogue_endpoint(catalogue, &c, "p1", rows[i].service, &url, &region, &err) < 0)
             fail_msg("row %zu: %s", i, err.text);
         assert_string_equal(url, rows[i].url);
         assert_string_equal(region, rows[i].found_in);
@@ -84,7 +84,7 @@ static void what_is_missing_is_named(void **state)
     const char *region = NULL;
 
     (void)state;
-    assert_int_equal(catalogue_find(catalogue, &c, "p1", CLOUD_OBJECT, &url, &region, &err),
+    assert_int_equal(catalogue_endpoint(catalogue, &c, "p1", CLOUD_OBJECT, &url, &region, &err),
                      -ERR_NOT_FOUND);
     assert_string_equal(err.text,
                         "the cloud ovh has no object store in region GRA7 (object-store, interface "

@@ -86,6 +86,24 @@ static char *shown(const CloudConfig *c)
 
 #define JO "user=jo/@Default/ project=reef/@Corp/ secret=sesame"
 
+/* Handed on to another machine, it is the same login. */
+static void check_entry(const CloudConfig *c)
+{
+    _cleanup_json_ json_t *clouds =
+        json_make_new("{s:{s:o}}", "clouds", c->name, cloud_config_entry_new(c));
+    _cleanup_free_ char *text = json_text_new(clouds), *line = shown(c);
+    _cleanup_(cloud_config_clear) CloudConfig again = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    put_env(NULL);
+    put_file("clouds.yaml", text);
+    put_file("secure.yaml", NULL);
+    if (cloud_config_load(c->name, &again, &err) < 0)
+        fail_msg("%s: %s", line, err.text);
+    _cleanup_free_ char *other = shown(&again);
+    assert_string_equal(other, line);
+}
+
 static void what_is_read(void **state)
 {
     static const struct {
@@ -192,6 +210,7 @@ static void what_is_read(void **state)
         if (home)
             buf_printf(&expected, "%s%s", folder, home + 4);
         assert_string_equal(line, expected.p);
+        check_entry(&c);
     }
     put_file("secure.yaml", NULL);
 }

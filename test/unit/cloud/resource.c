@@ -26,7 +26,9 @@ static void names_go_and_come_back(void **state)
         {RESOURCE_INTERFACE, "main", 1, "reef-interface-main"},
         {RESOURCE_PORT, "web.0", 1, "reef-port-web-0"},
         {RESOURCE_SERVER_GROUP, "web", 1, "reef-servergroup-web"},
-        {RESOURCE_VOLUME, "db.10", 12, "reef-volume-db-10-g12"},
+        /* A volume's is a part of its key: two are two things. */
+        {RESOURCE_VOLUME, "db.10", 1, "reef-volume-db-10"},
+        {RESOURCE_VOLUME, "db.10-g12", 1, "reef-volume-db-10-g12"},
         {RESOURCE_USER, "media", 1, "reef-user-media"},
         {RESOURCE_CONTAINER, "vault", 1, "reef-vault"},
         {RESOURCE_SERVER, "web.0", 1, "reef-web-0"},

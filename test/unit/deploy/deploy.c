@@ -27,6 +27,7 @@ static void waves_of_an_island(DeployWaves *ret)
     host(&want, "jobs.1", "worker", false);
     host(&want, "jobs.2", "worker", false);
     host(&want, "db.0", "postgres", false);
+    host(&want, "push.0", "stream", false); /* atoll's own: of no release */
     deploy_waves(&want, ret);
     for (size_t i = 0; i < want.len; i++)
         resource_clear(&want.items[i]);
@@ -143,11 +144,42 @@ static void a_way_back(void **state)
     }
 }
 
+/* After another release, and not after a way back; what was due stays so. */
+static void indexes_are_looked_at_after_a_release(void **state)
+{
+    static const struct {
+        ReleasePhase phase;
+        bool has, due_before, failed, due;
+    } rows[] = {
+        {RELEASE_POST, true, false, false, true},   {RELEASE_POST, false, false, false, false},
+        {RELEASE_FETCH, true, false, true, false},  {RELEASE_FETCH, true, true, true, true},
+        {RELEASE_FETCH, false, false, true, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_(deploy_waves_clear) DeployWaves waves = {0};
+        _cleanup_(release_clear)
+            ReleaseRecord r = {.number = 5,
+                               .phase = rows[i].phase,
+                               .now = release_of("1"),
+                               .to = release_of("2"),
+                               .index = rows[i].has ? xstrdup("0123456789abcdef") : NULL,
+                               .index_due = rows[i].due_before};
+        _cleanup_(release_clear) ReleaseRecord next = {0};
+
+        (void)deploy_next(&r, &waves, rows[i].failed, false, &next);
+        assert_int_equal(next.phase, RELEASE_DONE);
+        assert_int_equal(next.index_due, rows[i].due);
+        assert_int_equal(next.index != NULL, rows[i].has);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_way),
         cmocka_unit_test(a_way_back),
+        cmocka_unit_test(indexes_are_looked_at_after_a_release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,11 +57,31 @@ static void pending_migrations(void **state)
     }
 }
 
+static void definitions_of_indexes(void **state)
+{
+    static const char digest[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const struct {
+        const char *tail;
+        bool ok;
+    } rows[] = {{"  -\n", true}, {"", true}, {"0  -\n", false}, {"\n  -", false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_free_ char *text = xasprintf("%s%s", digest, rows[i].tail);
+        _cleanup_free_ char *index = facts_index_new(str_of(text));
+        assert_int_equal(index != NULL, rows[i].ok);
+        if (index)
+            assert_string_equal(index, "0123456789abcdef");
+    }
+    assert_null(facts_index_new(str_of("sh: 1: cd: can't cd to app/chewy\n")));
+    assert_null(facts_index_new(str_of("")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(free_disk),
         cmocka_unit_test(pending_migrations),
+        cmocka_unit_test(definitions_of_indexes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

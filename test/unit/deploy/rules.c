@@ -243,12 +243,38 @@ static void the_whole_way(_unused_ void **state)
     assert_int_equal(restarts, 1);
 }
 
+/* What empties an index is left to a person. */
+static void indexes_that_changed(_unused_ void **state)
+{
+    static const struct {
+        const char *to, *command;
+        bool by_itself;
+    } rows[] = {
+        {"v4.1.0", "search deploy", false},
+        {"v4.3.9", "search deploy", false},
+        {"v4.4.0", "search deploy", false},
+        {"v4.4.1", "search deploy --only-mapping", true},
+        {"v4.7.6", "search deploy --only-mapping", true},
+        {"v9.9.9", "search deploy --only-mapping", true},
+        {"7", "search deploy --only-mapping", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Version to;
+        assert_int_equal(version_parse(rows[i].to, &to, NULL), 0);
+        const SearchRule *rule = rules_search(&to);
+        assert_string_equal(rule->command, rows[i].command);
+        assert_int_equal(rule->by_itself, rows[i].by_itself);
+        assert_non_null(rule->source);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_may_follow_what),
         cmocka_unit_test(what_an_operator_is_told),
         cmocka_unit_test(the_whole_way),
+        cmocka_unit_test(indexes_that_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 
+#include "untold.h"
+
 #define NONCE "00112233aabbccdd"
 
 typedef struct World {
@@ -85,7 +87,7 @@ static void nothing_of_it_is_readable(void **state)
     World *w = *state;
     assert_null(strstr(w->text.p, "s3cret-smtp"));
     assert_null(strstr(w->text.p, "https://s/"));
-    assert_null(strstr(w->text.p, secret_expose(vault_secret(w->vault, "db_password")).p));
+    assert_untold(buf_as_str(&w->text), vault_secret(w->vault, "db_password"));
 }
 
 static void each_role_has_only_its_secrets(void **state)
@@ -135,6 +137,31 @@ static void a_pair_goes_to_who_listens_with_it(void **state)
         assert_int_equal(json_str(json_object_get(body, "secrets"), "tls_key") != NULL, i == 1);
         assert_int_equal(json_str(json_object_get(body, "secrets"), "tls_certificate") != NULL,
                          i == 1);
+    }
+}
+
+/* How a new one is sent, and what certbot had, only to the edge that asks for it. */
+static void who_asks_for_the_pair_gets_what_that_needs(void **state)
+{
+    World *w = *state;
+    _cleanup_secret_ Secret *value = secret_new("{}", 2);
+
+    vault_set(w->vault, "tls_letter", value);
+    for (int kept = 0; kept <= 1; kept++) {
+        for (int here = 0; here <= 1; here++) {
+            _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+            _cleanup_json_ json_t *body = NULL;
+            json_object_set_new(w->spec, "listen",
+                                json_make_new("{s:s, s:{s:b}}", "pair", "", "acme", "here", here));
+            assert_int_equal(
+                bundle_make(&head, w->host.public_b64, w->spec, w->vault, &urls, &text, NULL), 0);
+            assert_int_equal(open_as(w, buf_as_str(&text), &head, 2, &body), 0);
+            const json_t *secrets = json_object_get(body, "secrets");
+            assert_int_equal(json_str(secrets, "tls_letter") != NULL, here);
+            assert_int_equal(json_str(secrets, "tls_store") != NULL, here && kept);
+            assert_null(json_str(secrets, "tls_key"));
+        }
+        vault_set(w->vault, "tls_store", value);
     }
 }
 
@@ -309,6 +336,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_of_it_is_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(each_role_has_only_its_secrets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pair_goes_to_who_listens_with_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_asks_for_the_pair_gets_what_that_needs, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_secret_that_is_not_there_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_refused_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(other_keys_do_not_open_it, setup, teardown),

@@ -120,6 +120,33 @@ static void the_traps_of_swift(void **state)
     }
 }
 
+/* All or nothing of search: where an island has such a server. */
+static void search_is_there_or_not_spoken_of(void **state)
+{
+    (void)state;
+    _cleanup_(vault_drop) Vault *v = vault_of_web();
+    _cleanup_json_ json_t *spec = spec_of_web();
+    _cleanup_(strlist_clear) StrList without = {0}, with = {0}, none = {0};
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_(err_clear) Err err = {0};
+
+    assert_int_equal(env_role(spec, v, "web", &without, NULL), 0);
+    join(&without, &text);
+    assert_null(strstr(text.p, "ES_"));
+    json_object_set_new(json_object_get(spec, "peers"), "search",
+                        json_make_new("[s]", "10.77.0.13"));
+    json_object_set_new(spec, "search_user", json_string("admin"));
+    assert_int_equal(env_role(spec, v, "web", &none, &err), -ERR_CONFIG);
+    assert_non_null(strstr(err.text, "ES_PASS needs the secret search_password"));
+    set(v, "search_password", "Sr-1");
+    assert_int_equal(env_role(spec, v, "worker", &with, NULL), 0);
+    static const char *const lines[] = {"ES_ENABLED=true", "ES_HOST=10.77.0.13",
+                                        "ES_PORT=9200",    "ES_USER=admin",
+                                        "ES_PASS=Sr-1",    "ES_PRESET=single_node_cluster"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        assert_true(strlist_has(&with, lines[i]));
+}
+
 static void media_that_cannot_work_are_refused(void **state)
 {
     (void)state;
@@ -333,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_media_block),
         cmocka_unit_test(the_traps_of_swift),
+        cmocka_unit_test(search_is_there_or_not_spoken_of),
         cmocka_unit_test(media_that_cannot_work_are_refused),
         cmocka_unit_test(the_whole_of_web),
         cmocka_unit_test(a_worker_has_no_port_and_no_pool),

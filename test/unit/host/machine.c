@@ -29,7 +29,7 @@ static const char stand_in[] =
     "#!/bin/sh\n"
     "dir=${0%/bin/*}; name=${0##*/}\n"
     "echo \"$name $*\" >>\"$dir/calls\"\n"
-    "if [ -e \"$dir/broken.$name\" ]; then cat \"$dir/broken.$name\"; exit 100; fi\n"
+    "if text=$(cat \"$dir/broken.$name\" 2>/dev/null); then echo \"$text\"; exit 100; fi\n"
     "case \"$name $*\" in\n"
     "dpkg-query*)\n"
     "    status=0\n"
@@ -45,9 +45,10 @@ static const char stand_in[] =
     "    for p; do echo \"$p\"; done >>\"$dir/installed\" ;;\n"
     "nft*) cat >\"$dir/rules\" ;;\n"
     "getent*mastodon) exit 2 ;;\n"
+    "runuser*psql*) cat \"$dir/locks\" ;;\n"
     "esac\n";
 static const char *const stand_ins[] = {"apt-get", "dpkg",    "dpkg-query", "getent",
-                                        "nft",     "useradd", "systemctl"};
+                                        "nft",     "useradd", "systemctl",  "runuser"};
 
 typedef struct Place {
     char folder[64];
@@ -155,6 +156,20 @@ static void until(Place *p, const json_t *spec, const char *words)
     }
 }
 
+/* Asks until nothing is being tried again: what follows happens to the next attempt. */
+static void until_at_rest(Place *p, const json_t *spec)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+
+    for (bool again = true; again;) {
+        _cleanup_(err_clear) Err err = {0};
+        assert_int_equal(machine_ready(p->machine, spec, p->now, &err), -ERR_TEMPORARY);
+        again = ends_with(err.text, "; trying again");
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+}
+
 static void a_bare_server_gets_what_it_needs_once(void **state)
 {
     Place *p = *state;
@@ -238,6 +253,7 @@ static void without_the_firewall_nothing_is_ready(void **state)
         p->now += MINUTE;
         assert_int_equal(machine_ready(p->machine, spec, p->now, NULL), -ERR_TEMPORARY);
     }
+    until_at_rest(p, spec);
     drop(p, "broken.nft");
     p->now += 5 * MINUTE;
     until(p, spec, NULL);
@@ -321,6 +337,37 @@ static void a_reboot_is_asked_for_once(void **state)
     assert_int_equal(count(p, "systemctl reboot"), 1);
 }
 
+/* Another server's migration holds a lock in the database: its server waits. Where the database
+ * does not answer, nobody migrates it. */
+static void a_database_that_is_migrated_is_not_rebooted(void **state)
+{
+    static const struct {
+        const char *locks;
+        size_t asks;
+    } rows[] = {{"1\n", 0}, {"0\n", 1}, {"", 1}};
+    Place *p = *state;
+    Msec wall = 20000 * DAY + 4 * HOUR;
+
+    p->now += 4 * HOUR;
+    put(p, "root/run/reboot-required", "");
+    put(p, "root/run/atoll-postgres/x", "");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Msec deadline = time_mono() + DEADLINE_MS;
+
+        put(p, "locks", rows[i].locks);
+        put(p, "calls", "");
+        while (count(p, "runuser -u postgres -- psql") == 0 && time_mono() < deadline)
+            assert_int_equal(machine_tick(p->machine, "db.0", p->now, wall, NULL), 0);
+        /* Ten minutes later it has long ended. */
+        for (int k = 0; k < 200; k++) {
+            assert_int_equal(machine_tick(p->machine, "db.0", p->now + SECOND, wall, NULL), 0);
+            (void)poll(NULL, 0, 1);
+        }
+        assert_int_equal(count(p, "systemctl reboot"), rows[i].asks);
+        p->now += 11 * MINUTE;
+    }
+}
+
 #define NIGHT (20000 * DAY)
 static const struct {
     bool required, due;
@@ -389,6 +436,7 @@ static const struct {
     {"\"web\"", "canary", "ruby-fog-openstack", "podman", NULL},
     {"\"web\",\"worker\"", "tree", "bundler", "ruby-sidekiq", NULL},
     {"\"worker\"", "image", "podman", "ruby", "podman.socket"},
+    {"\"search\"", "", "podman", "ruby", "podman.socket"},
     {"\"edge\",\"unheard-of\",7", "image", "nftables", "podman", "nginx.service"},
     {"", "", "unattended-upgrades", "nginx-light", NULL},
 };
@@ -409,6 +457,21 @@ static void each_role_has_its_packages(void **state)
         for (size_t k = 0; k < packages.len; k++)
             for (size_t m = 0; m < k; m++)
                 assert_string_not_equal(packages.items[k], packages.items[m]);
+    }
+}
+
+/* Only the edge that asks for the certificate; and certbot never by a timer of Debian's. */
+static void certbot_is_for_who_asks(void **state)
+{
+    (void)state;
+    for (int here = 0; here <= 1; here++) {
+        _cleanup_json_ json_t *spec = spec_new("\"edge\"", "canary");
+        _cleanup_(strlist_clear) StrList packages = {0}, units = {0};
+        json_object_set_new(spec, "listen", json_make_new("{s:{s:b}}", "acme", "here", here));
+        machine_needs(spec, &packages, &units);
+        assert_int_equal(strlist_has(&packages, "certbot"), here);
+        assert_int_equal(strlist_has(&units, "certbot.timer"), here);
+        assert_true(strlist_has(&packages, "nginx-light"));
     }
 }
 
@@ -521,6 +584,23 @@ static void apt_reads_the_settings_of_updates(void **state)
     assert_non_null(strstr(out.p, "APT::Periodic::Unattended-Upgrade \"1\""));
 }
 
+static void a_search_server_has_its_maps(void **state)
+{
+    Place *p = *state;
+
+    put(p, "root/proc/sys/vm/max_map_count", "65530\n");
+    assert_int_equal(machine_maps(p->root, NULL), 0);
+    _cleanup_free_ char *now = get(p, "root/proc/sys/vm/max_map_count");
+    assert_string_equal(now, "262144\n");
+    _cleanup_free_ char *kept = get(p, "root/etc/sysctl.d/60-atoll-search.conf");
+    assert_string_equal(kept, "# Made by atoll.\nvm.max_map_count = 262144\n");
+    /* What an administrator has raised further stays. */
+    put(p, "root/proc/sys/vm/max_map_count", "1048576\n");
+    assert_int_equal(machine_maps(p->root, NULL), 0);
+    _cleanup_free_ char *more = get(p, "root/proc/sys/vm/max_map_count");
+    assert_string_equal(more, "1048576\n");
+}
+
 /* --- the rules, by nft, in a network namespace of the test's own --- */
 
 static int connect_as(uid_t uid)
@@ -605,14 +685,17 @@ int main(void)
         TEST(a_new_spec_waits_for_the_installation_of_the_old_one),
         TEST(the_address_is_closed_again_every_five_minutes),
         TEST(a_reboot_is_asked_for_once),
+        TEST(a_database_that_is_migrated_is_not_rebooted),
         cmocka_unit_test(reboots_have_their_hours),
         cmocka_unit_test(servers_of_a_tier_do_not_go_at_once),
         cmocka_unit_test(each_role_has_its_packages),
+        cmocka_unit_test(certbot_is_for_who_asks),
         cmocka_unit_test(authorized_keys_has_one_exact_block),
         TEST(keys_are_debians_and_links_are_not_followed),
         cmocka_unit_test(the_journal_is_limited_by_the_disk),
         TEST(somebodys_own_unit_is_not_masked),
         TEST(apt_reads_the_settings_of_updates),
+        TEST(a_search_server_has_its_maps),
         TEST(only_root_reaches_the_metadata_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

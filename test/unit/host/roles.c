@@ -1,4 +1,5 @@
 /* From a spec to services: what is run, with what, and that secrets are where they may be. */
+#include "host/control.h"
 #include "host/role_services.h"
 
 #include <pwd.h>
@@ -13,9 +14,9 @@ typedef struct Place {
 } Place;
 
 static const char *const secrets[] = {
-    "db_password",       "redis_password", "media_password",        "secret_key_base",
-    "vapid_private",     "vapid_public",   "active_record_primary", "active_record_deterministic",
-    "active_record_salt"};
+    "db_password",        "redis_password", "media_password",        "secret_key_base",
+    "vapid_private",      "vapid_public",   "active_record_primary", "active_record_deterministic",
+    "active_record_salt", "search_password"};
 
 static int setup(void **state)
 {
@@ -100,10 +101,11 @@ static void each_role_has_its_services(void **state)
         {"redis", "redis"},
         {"edge", "edge"},
         {"web", "prepare web"},
+        {"stream", "stream"},
         {"worker", "prepare worker.1 worker.2"},
         {"edge web worker", "prepare web worker.1 worker.2 edge"},
-        {"worker edge redis web postgres",
-         "postgres-init postgres redis prepare web worker.1 worker.2 edge"},
+        {"worker edge redis web stream postgres",
+         "postgres-init postgres redis prepare web stream worker.1 worker.2 edge"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         _cleanup_json_ json_t *spec = spec_new(rows[i].roles);
@@ -216,10 +218,186 @@ static void redis_keeps_its_queues(void **state)
     assert_int_equal(s->argv.len, 2);
 }
 
+static json_t *spec_of_search(const char *image)
+{
+    json_t *spec = spec_new("search");
+
+    json_object_set_new(spec, "search",
+                        json_make_new("{s:s, s:s, s:s, s:i}", "kind", "search", "ref", image,
+                                      "version", "8.1", "heap_mb", 1024));
+    return spec;
+}
+
+/* On a real server it is podman's, each image in its own words. */
+static void search_is_a_container_of_its_own(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        const char *image, *user, *health_user, *args[3], *env[8];
+    } rows[] = {
+        {"docker.elastic.co/elasticsearch/elasticsearch",
+         "1000:0",
+         "elastic",
+         {"--tmpfs=/usr/share/elasticsearch/config",
+          "--volume=/srv/atoll/search:/usr/share/elasticsearch/data",
+          "--volume=/var/lib/atoll-services/search/logs:/usr/share/elasticsearch/logs"},
+         {"discovery.type=single-node", "http.host=127.77.0.10", "http.port=9200",
+          "transport.host=127.0.0.1", "xpack.security.enabled=true",
+          "xpack.security.http.ssl.enabled=false", "ES_JAVA_OPTS=-Xms1024m -Xmx1024m",
+          "ELASTIC_PASSWORD=S3CRET-search_password"}},
+        {"docker.io/opensearchproject/opensearch",
+         "1000:1000",
+         "admin",
+         {"--tmpfs=/usr/share/opensearch/config",
+          "--volume=/srv/atoll/search:/usr/share/opensearch/data",
+          "--volume=/var/lib/atoll-services/search/logs:/usr/share/opensearch/logs"},
+         {"discovery.type=single-node", "http.host=127.77.0.10", "http.port=9200",
+          "transport.host=127.0.0.1", "cluster.name=reef",
+          "plugins.security.ssl.http.enabled=false", "OPENSEARCH_JAVA_OPTS=-Xms1024m -Xmx1024m",
+          "OPENSEARCH_INITIAL_ADMIN_PASSWORD=S3CRET-search_password"}},
+    };
+    p->paths.root = "";
+    p->paths.data = "/srv/atoll";
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_of_search(rows[i].image);
+        _cleanup_(services_clear) Services l = {0};
+        _cleanup_free_ char *image = xasprintf("%s:8.1", rows[i].image);
+
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+        const Service *s = find(&l, "search");
+        assert_string_equal(s->image, image);
+        assert_int_equal(s->argv.len, 0); /* the image's own */
+        assert_string_equal(s->image_user, rows[i].user);
+        for (size_t k = 0; k < ARRAY_LEN(rows[i].args); k++)
+            assert_true(strlist_has(&s->image_args, rows[i].args[k]));
+        for (size_t k = 0; k < ARRAY_LEN(rows[i].env); k++)
+            assert_true(strlist_has(&s->env, rows[i].env[k]));
+        assert_int_equal(s->health, HEALTH_SEARCH);
+        assert_string_equal(s->health_user, rows[i].health_user);
+        assert_string_equal(s->health_address, "127.77.0.10");
+        assert_int_equal(s->health_port, 9200);
+    }
+}
+
+static void search_on_pocket_is_a_stand_in(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_of_search("docker.elastic.co/elasticsearch/elasticsearch");
+    _cleanup_json_ json_t *without = spec_new("search");
+    _cleanup_(services_clear) Services l = {0}, none = {0};
+    _cleanup_(err_clear) Err err = {0};
+
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    const Service *s = find(&l, "search");
+    assert_null(s->image);
+    assert_int_equal(s->argv.len, 2);
+    assert_string_equal(s->argv.items[1], "/r/usr/share/atoll/canary/search/server.rb");
+    assert_true(strlist_has(&s->env, "path.data=/r/vol/search"));
+    assert_true(strlist_has(&s->env, "http.host=127.77.0.10"));
+    assert_int_equal(role_services(without, p->vault, &p->paths, &none, &err), -ERR_CONFIG);
+    assert_non_null(strstr(err.text, "which search server"));
+}
+
 static void set_text(Vault *v, const char *name, const char *text)
 {
     _cleanup_secret_ Secret *s = secret_new(text, strlen(text));
     vault_set(v, name, s);
+}
+
+/* The verbs of an operator's machine, in a home folder of their own. */
+static void control_works_as_an_operator(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("control");
+    _cleanup_json_ json_t *clouds =
+        json_make_new("{s:{s:s}, s:{s:s}}", "a", "cacert", "PEM", "b", "region_name", "r");
+    _cleanup_(strlist_clear) StrList readers = {0};
+    _cleanup_(services_clear) Services l = {0}, none = {0};
+    _cleanup_(vault_drop) Vault *whole = vault_new(), *again = NULL;
+    _cleanup_(buf_clear) Buf argv = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_(err_clear) Err err = {0};
+    json_object_set_new(spec, "control",
+                        json_make_new("{s:s, s:s, s:s, s:s, s:[s], s:b}", "file", "island: reef\n",
+                                      "environment", "staging", "ca_file", "ca.pem", "ca", "ROOT",
+                                      "scale", "worker", "backup", 1));
+
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &none, &err), -ERR_CONFIG);
+    vault_generate(whole);
+    strlist_add(&readers, "own");
+    strlist_add(&readers, "recovery");
+    assert_int_equal(control_vault(whole, &readers, clouds, NULL), 0);
+    assert_int_equal(control_vault(whole, &readers, clouds, NULL), 0); /* not one in the other */
+    vault_set(p->vault, CONTROL_KIT, vault_secret(whole, CONTROL_KIT));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+
+    const Service *s = find(&l, "control-scale.worker");
+    join(&s->argv, " ", &argv);
+    assert_string_equal(argv.p, "/r/usr/bin/atoll scale --tier worker --package "
+                                "/r/var/lib/atoll-services/control-package/atoll.deb -f "
+                                "/r/var/lib/atoll-services/control/island.yaml -e staging");
+    assert_true(strlist_has(&s->after, "control-package"));
+    assert_true(strlist_has(&s->env, "HOME=/r/var/lib/atoll-services/control"));
+    assert_true(
+        strlist_has(&s->env, "ATOLL_VAULT_FILE=/r/var/lib/atoll-services/control/vault.json"));
+#define FILE_OF(name) file_of(s, "/control/" name)
+    assert_string_equal(FILE_OF("island.yaml"), "island: reef\n");
+    assert_string_equal(FILE_OF("ca.pem"), "ROOT");
+    assert_string_equal(FILE_OF("ca-0.pem"), "PEM");
+    assert_string_equal(FILE_OF(".config/atoll/keys/reef.pub"), "own\nrecovery\n");
+    assert_string_equal(FILE_OF(".config/openstack/clouds.yaml"),
+                        "{\"clouds\":{\"a\":{\"cacert\":\"/r/var/lib/atoll-services/control/"
+                        "ca-0.pem\"},\"b\":{\"region_name\":\"r\"}}}");
+    assert_int_equal(vault_read(str_of(FILE_OF("vault.json")), &again, NULL), 0);
+    assert_null(vault_secret(again, CONTROL_KIT));
+    assert_true(find(&l, "control-settings")->once);
+    assert_true(strlist_has(&find(&l, "control-audit")->after, "control-settings"));
+    (void)find(&l, "control-renew");
+    /* No secret in an argv or an environment. */
+    for (size_t i = 0; i < l.len; i++) {
+        join(&l.items[i].argv, " ", &argv);
+        assert_null(strstr(argv.p, "S3CRET"));
+        join(&l.items[i].env, " ", &argv);
+        assert_null(strstr(argv.p, "S3CRET"));
+    }
+}
+
+/* While a database changes volumes: nothing works on it, and who has it fills it, or takes leave of
+ * a timeline. PostgreSQL itself is the same before and after, or it would be started once more. */
+static void a_database_changes_volumes(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("worker edge redis web postgres");
+    _cleanup_(services_clear) Services usual = {0}, none = {0}, fill = {0}, turn = {0};
+    _cleanup_(buf_clear) Buf argv = BUF_INIT(BUF_MAX_LINE);
+    _cleanup_(err_clear) Err err = {0};
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &usual, NULL), 0);
+    json_object_set_new(spec, "paused", json_true());
+    json_object_set_new(spec, "restore",
+                        json_make_new("{s:s, s:i}", "id", "0123456789abcdef", "attempt", 1));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &none, &err), -ERR_CONFIG);
+    set_text(p->vault, "backup_kit_url", "https://S3CRET");
+    set_text(p->vault, "backup_kit_key", "S3CRET");
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &fill, NULL), 0);
+    assert_int_equal(fill.len, 4); /* postgres-init, postgres, redis, edge */
+    assert_false(services_have(&fill, "web"));
+    const Service *init = find(&fill, "postgres-init");
+    join(&init->argv, " ", &argv);
+    assert_string_equal(argv.p,
+                        "/r/usr/bin/atoll backup receive --programs /usr/lib/postgresql/15/bin "
+                        "/r/var/lib/atoll-services/postgres-init/kit /r/vol/postgres/pgdata");
+    for (size_t i = 0; i < init->files.len; i++)
+        assert_int_equal(init->files.items[i].mode, 0600);
+    assert_string_equal(file_of(init, "kit/url"), "https://S3CRET");
+    assert_string_equal(init->skip_path, "/r/vol/postgres/pgdata/PG_VERSION");
+    assert_true(service_same(find(&usual, "postgres"), find(&fill, "postgres")));
+    assert_true(service_same_files(find(&usual, "postgres"), find(&fill, "postgres")));
+
+    json_object_del(spec, "restore");
+    json_object_set_new(spec, "turn", json_make_new("{s:i, s:i}", "after", 2, "attempt", 1));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &turn, NULL), 0);
+    assert_string_equal(find(&turn, "postgres-turn")->skip_path, "/r/vol/postgres/turned-2");
+    assert_true(strlist_has(&find(&turn, "postgres")->after, "postgres-turn"));
+    assert_true(service_same(find(&usual, "postgres"), find(&turn, "postgres")));
 }
 
 static void the_edge_ends_tls_where_there_is_a_certificate(void **state)
@@ -267,6 +445,50 @@ static void the_edge_ends_tls_where_there_is_a_certificate(void **state)
                            "return 301 https://$host$request_uri;"));
 }
 
+static void certbot_is_beside_the_edge_that_asks(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("edge");
+    json_t *listen = json_object_get(spec, "listen");
+    _cleanup_(services_clear) Services first = {0}, later = {0}, other = {0};
+
+    set_text(p->vault, "tls_certificate", "CERT");
+    set_text(p->vault, "tls_key", "S3CRET-key");
+    json_object_set_new(listen, "https", json_integer(8443));
+    json_object_set_new(listen, "acme",
+                        json_make_new("{s:s, s:s, s:s, s:b}", "email", "a@b.c", "server",
+                                      "https://ca.example/d", "ca", "PEM", "here", 1));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &first, NULL), 0);
+    const Service *s = find(&first, "edge-certbot");
+    assert_string_equal(s->argv.items[0], "/r/usr/bin/atoll");
+    assert_string_equal(s->argv.items[2], "/r/var/lib/atoll-services/edge-certbot");
+    assert_string_equal(s->after.items[0], "edge");
+    assert_null(s->user);
+    assert_true(
+        strlist_has(&s->env, "REQUESTS_CA_BUNDLE=/r/var/lib/atoll-services/edge-certbot/ca.pem"));
+    assert_string_equal(file_of(s, "ca.pem"), "PEM");
+    const char *settings = file_of(s, "settings.json");
+    assert_non_null(strstr(settings, "\"webroot\":\"/r/var/lib/atoll-services/edge/acme\""));
+    assert_non_null(strstr(settings, "\"store\":null"));
+    /* nginx serves that folder. */
+    assert_non_null(strstr(file_of(find(&first, "edge"), "nginx.conf"),
+                           "root \"/r/var/lib/atoll-services/edge/acme\";"));
+
+    /* What an earlier server had: the same process goes on, and is told. */
+    set_text(p->vault, "tls_store", "{\"files\":{\"accounts/a\":\"S3CRET\"}}");
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &later, NULL), 0);
+    s = find(&later, "edge-certbot");
+    assert_true(service_same(s, find(&first, "edge-certbot")));
+    assert_false(service_same_files(s, find(&first, "edge-certbot")));
+    assert_int_equal(s->reload_signal, SIGHUP);
+    for (size_t i = 0; i < s->files.len; i++)
+        assert_int_equal(s->files.items[i].mode, 0600);
+
+    json_object_set_new(json_object_get(listen, "acme"), "here", json_false());
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &other, NULL), 0);
+    assert_false(services_have(&other, "edge-certbot"));
+}
+
 static void the_edge_sends_to_every_web_server(void **state)
 {
     Place *p = *state;
@@ -284,6 +506,151 @@ static void the_edge_sends_to_every_web_server(void **state)
     assert_null(strstr(conf, "\nuser "));
     /* Less severe lines have the request in them, with access tokens. */
     assert_non_null(strstr(conf, "error_log stderr crit;\n"));
+}
+
+static void the_edge_sends_streams_to_every_streaming_server(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("edge");
+    _cleanup_(services_clear) Services one = {0}, two = {0}, closed = {0};
+    json_t *peers = json_object_get(spec, "peers");
+
+    json_object_set_new(peers, "stream", json_make_new("[s, s]", "127.77.0.14", "127.77.0.15"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &two, NULL), 0);
+    const char *conf = file_of(find(&two, "edge"), "nginx.conf");
+    assert_non_null(
+        strstr(conf, "upstream streaming {\n        zone streaming 64k;\n        least_conn;\n"
+                     "        server 127.77.0.14:4000 max_fails=1 fail_timeout=2s;\n"
+                     "        server 127.77.0.15:4000 max_fails=1 fail_timeout=2s;\n"));
+    const char *location = strstr(conf, "location ^~ /api/v1/streaming {");
+    assert_non_null(location);
+    assert_non_null(strstr(location, "proxy_set_header Upgrade $http_upgrade;"));
+    assert_non_null(strstr(location, "proxy_buffering off;"));
+    assert_non_null(strstr(conf, "worker_shutdown_timeout 1h;"));
+
+    json_object_set_new(peers, "stream", json_make_new("[s]", "127.77.0.14"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &one, NULL), 0);
+    conf = file_of(find(&one, "edge"), "nginx.conf");
+    assert_non_null(strstr(conf, "server 127.77.0.14:4000 max_fails=0;\n    }"));
+    json_object_set_new(spec, "maintenance", json_true());
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &closed, NULL), 0);
+    assert_null(strstr(file_of(find(&closed, "edge"), "nginx.conf"), "/api/v1/streaming"));
+}
+
+/* Atoll's own, with nothing of Mastodon's secrets but what it logs in with. */
+static void streaming_is_atolls_own(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("stream");
+    _cleanup_(services_clear) Services l = {0};
+    json_t *env = json_object_get(spec, "env");
+
+    json_object_set_new(env, "ATOLL_STREAM_CONNECTIONS", json_string("500"));
+    json_object_set_new(env, "SMTP_SERVER", json_string("mail.example"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    const Service *s = find(&l, "stream");
+    assert_string_equal(s->argv.items[0], "/r/usr/bin/atoll");
+    assert_string_equal(s->argv.items[1], "stream");
+    assert_true(s->notify);
+    assert_int_equal(s->health, HEALTH_HTTP);
+    assert_string_equal(s->health_path, "/api/v1/streaming/health");
+    assert_int_equal(s->health_port, 4000);
+    static const char *const has[] = {"BIND=127.77.0.10",
+                                      "PORT=4000",
+                                      "DB_HOST=127.77.0.11",
+                                      "DB_USER=mastodon",
+                                      "DB_PASS=S3CRET-db_password",
+                                      "REDIS_HOST=127.77.0.12",
+                                      "NODE_ENV=production",
+                                      "REDIS_PASSWORD=S3CRET-redis_password",
+                                      "ATOLL_STREAM_CONNECTIONS=500"};
+    for (size_t i = 0; i < ARRAY_LEN(has); i++)
+        assert_true(strlist_has(&s->env, has[i]));
+    for (size_t i = 0; i < s->env.len; i++) {
+        assert_false(starts_with(s->env.items[i], "SMTP_"));
+        assert_false(starts_with(s->env.items[i], "SECRET_"));
+        assert_false(starts_with(s->env.items[i], "REDIS_NAMESPACE"));
+    }
+
+    /* And what is the streaming server's own restarts nothing else. */
+    _cleanup_json_ json_t *web = spec_new("web");
+    _cleanup_(services_clear) Services w = {0};
+    json_object_set(web, "env", env);
+    assert_int_equal(role_services(web, p->vault, &p->paths, &w, NULL), 0);
+    s = find(&w, "web");
+    assert_true(strlist_has(&s->env, "SMTP_SERVER=mail.example"));
+    assert_false(strlist_has(&s->env, "ATOLL_STREAM_CONNECTIONS=500"));
+}
+
+/* Its unit outlasts the time that it gives its clients, whichever way that is written. */
+static void a_streaming_server_may_let_its_clients_go(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        const char *drain;
+        Msec stop_ms;
+    } rows[] = {
+        {NULL, 10 * SECOND}, {"", 10 * SECOND}, {"30s", 35 * SECOND}, {"20000", 25 * SECOND}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_new("stream");
+        _cleanup_(services_clear) Services l = {0};
+        if (rows[i].drain)
+            json_object_set_new(json_object_get(spec, "env"), "ATOLL_STREAM_DRAIN",
+                                json_string(rows[i].drain));
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+        assert_int_equal(find(&l, "stream")->stop_ms, rows[i].stop_ms);
+    }
+}
+
+static void mastodons_own_streaming_is_in_its_image(void **state)
+{
+    Place *p = *state;
+    _cleanup_json_ json_t *spec = spec_new("stream");
+    _cleanup_(services_clear) Services l = {0}, pocket = {0};
+
+    json_object_set_new(spec, "streaming",
+                        json_make_new("{s:s, s:s, s:s}", "kind", "streaming", "version", "v4.7.6",
+                                      "ref", "ghcr.io/mastodon/mastodon-streaming"));
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &pocket, NULL), -ERR_CONFIG);
+    p->paths.root = "";
+    p->paths.paper = true;
+    assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+    const Service *s = find(&l, "stream");
+    assert_string_equal(s->image, "ghcr.io/mastodon/mastodon-streaming:v4.7.6");
+    assert_string_equal(s->argv.items[0], "node");
+    assert_true(strlist_has(&s->env, "PORT=4000"));
+    assert_false(s->notify);
+}
+
+/* It keeps its socket over a restart, and its edge asks it again; but not where another one could
+ * be asked. */
+static void an_only_web_server_keeps_its_socket(void **state)
+{
+    Place *p = *state;
+    static const struct {
+        bool only, image;
+    } rows[] = {{true, false}, {false, false}, {true, true}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *spec = spec_new("edge web");
+        _cleanup_(services_clear) Services l = {0};
+        p->paths.root = rows[i].image ? "" : "/r";
+        json_object_set_new(spec, "only_web", json_boolean(rows[i].only));
+        if (rows[i].only)
+            json_array_remove(json_object_get(json_object_get(spec, "peers"), "web"), 1);
+        if (rows[i].image)
+            json_object_set_new(json_object_get(spec, "release"), "kind", json_string("image"));
+        assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
+        const Service *web = find(&l, "web");
+        assert_int_equal(web->keep_socket, rows[i].only);
+        assert_string_equal(web->health_address, "127.77.0.10");
+        assert_true(strlist_has(&web->env, "BIND=127.77.0.10"));
+        const char *conf = file_of(find(&l, "edge"), "nginx.conf");
+        const char *twice = strstr(conf, "server 127.77.0.10:3000 max_fails=0;\n"
+                                         "        server 127.77.0.10:3000 max_fails=0;\n");
+        assert_int_equal(twice != NULL, rows[i].only);
+    }
 }
 
 /* And changes a file only: that is a reload. */
@@ -471,8 +838,7 @@ static void what_is_not_built_is_refused_in_words(void **state)
     static const struct {
         const char *roles, *path, *value, *words;
     } rows[] = {
-        {"stream", NULL, NULL, "stream is not built yet"},
-        {"search", NULL, NULL, "search is not built yet"},
+        {"control", NULL, NULL, "no secret control_kit"},
         {"web nonsense", NULL, NULL, "nonsense is not known"},
         {"", NULL, NULL, "is not known"},
         {"web", "release", "image", "run by podman on a real server"},
@@ -500,7 +866,7 @@ static void what_is_not_built_is_refused_in_words(void **state)
 static void on_paper_nothing_need_be_installed(void **state)
 {
     Place *p = *state;
-    static const char *const roles[] = {"postgres", "redis", "web worker", "edge"};
+    static const char *const roles[] = {"postgres", "redis", "web worker", "edge", "stream"};
     p->paths.as_root = true;
     p->paths.root = "";
     p->paths.pg_bin = NULL;
@@ -510,7 +876,7 @@ static void on_paper_nothing_need_be_installed(void **state)
         _cleanup_(services_clear) Services l = {0};
         assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), 0);
     }
-    _cleanup_json_ json_t *spec = spec_new("stream");
+    _cleanup_json_ json_t *spec = spec_new("control");
     _cleanup_(services_clear) Services l = {0};
     assert_int_equal(role_services(spec, p->vault, &p->paths, &l, NULL), -ERR_CONFIG);
 }
@@ -565,8 +931,18 @@ int main(void)
         TEST(postgres_is_closed_but_for_mastodon),
         TEST(a_deep_root_gets_a_socket_without_a_file),
         TEST(redis_keeps_its_queues),
+        TEST(search_is_a_container_of_its_own),
+        TEST(control_works_as_an_operator),
+        TEST(search_on_pocket_is_a_stand_in),
+        TEST(a_database_changes_volumes),
         TEST(the_edge_ends_tls_where_there_is_a_certificate),
+        TEST(certbot_is_beside_the_edge_that_asks),
         TEST(the_edge_sends_to_every_web_server),
+        TEST(the_edge_sends_streams_to_every_streaming_server),
+        TEST(streaming_is_atolls_own),
+        TEST(a_streaming_server_may_let_its_clients_go),
+        TEST(mastodons_own_streaming_is_in_its_image),
+        TEST(an_only_web_server_keeps_its_socket),
         TEST(a_closed_edge_still_says_that_it_is_well),
         TEST(only_one_process_schedules),
         TEST(only_the_preparing_server_waits_for_prepare),

@@ -264,6 +264,10 @@ static void a_worker_is_drained_before_it_is_ended(void **state)
     until_state(t, "worker.1", SERVICE_STARTING);
     assert_string_equal(status_of(t, "worker.1").why,
                         "Sidekiq takes no jobs: it was told to be quiet");
+    /* A scaler drains it, and has said so. */
+    _cleanup_free_ char *mark = xasprintf("atoll:drain:%s", id);
+    command(redis, (const char *const[]){"SET", mark, "1", NULL});
+    until_state(t, "worker.1", SERVICE_HEALTHY);
     command(redis, (const char *const[]){"HSET", id, "quiet", "false", NULL});
     until_state(t, "worker.1", SERVICE_HEALTHY);
 

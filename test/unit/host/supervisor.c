@@ -1,6 +1,8 @@
 #include "io/child.h"
 #include "io/httpd.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -99,6 +101,44 @@ static void once_is_skipped_where_it_was_done(void **state)
     set_services(t, &l);
     until_state(t, "init", SERVICE_HEALTHY);
     until_trace(t, "init\n");
+}
+
+static void until_why(Turns *t, const char *name, const char *why)
+{
+    Msec deadline = time_mono() + DEADLINE_MS;
+
+    while (!streq(status_of(t, name).why, why)) {
+        if (time_mono() > deadline)
+            fail_msg("%s says \"%s\", not \"%s\"", name, status_of(t, name).why, why);
+        turn(t);
+    }
+}
+
+/* The agent may read what the service may not: so only a file of its own counts. */
+static void once_says_how_far_it_is(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    Service *s = add_once(&l, t, "init",
+                          "echo '1 of 2' >$D/far; until test -e $D/on; do sleep 0.05; done; "
+                          "echo secret >$D/secret; rm $D/far; ln -s secret $D/far; echo linked "
+                          ">>$T; until test -e $D/end; do sleep 0.05; done");
+    _cleanup_free_ char *on = path_join(t->folder, "on"), *end = path_join(t->folder, "end");
+    s->progress_path = path_join(t->folder, "far");
+    s->start_ms = 1 * HOUR;
+
+    set_services(t, &l);
+    until_why(t, "init", "1 of 2");
+    assert_int_equal(status_of(t, "init").state, SERVICE_STARTING);
+    assert_int_equal(file_write(on, STR_LIT(""), 0600, NULL), 0);
+    until_trace(t, "linked\n");
+    for (int i = 0; i < 100; i++) {
+        turn(t);
+        assert_string_equal(status_of(t, "init").why, "1 of 2");
+    }
+    assert_int_equal(file_write(end, STR_LIT(""), 0600, NULL), 0);
+    until_state(t, "init", SERVICE_HEALTHY);
+    assert_string_equal(status_of(t, "init").why, "");
 }
 
 static void what_crashes_is_started_again(void **state)
@@ -328,6 +368,35 @@ static void a_changed_file_reloads_what_can_reload(void **state)
     assert_int_equal(status_of(t, "edge").pid, pid);
 }
 
+/* What runs to its end is not run again for it, as it would be for a new set. */
+static void one_service_is_renewed_alone(void **state)
+{
+    Turns *t = *state;
+    static const char script[] =
+        "trap 'echo \"hup $(cat $D/edge.conf)\" >>$T' HUP; echo up >>$T; " FOREVER;
+
+    for (int i = 1; i <= 2; i++) {
+        Services l = {0};
+        Service *once = add(&l, t, "once", "echo once >>$T");
+        once->once = true;
+        once->health = HEALTH_ONCE;
+        Service *s = add(&l, t, "edge", script);
+        strlist_add(&s->after, "once");
+        s->reload_signal = SIGHUP;
+        with_file(t, s, i == 1 ? "1" : "2");
+        if (i == 1)
+            set_services(t, &l);
+        else
+            assert_int_equal(supervisor_renew(t->d, &l, "edge", NULL), 0);
+        until_state(t, "edge", SERVICE_HEALTHY);
+    }
+    until_trace(t, "once\nup\nhup 2\n");
+    Services none = {0};
+    add(&none, t, "other", FOREVER);
+    assert_int_equal(supervisor_renew(t->d, &none, "other", NULL), 0);
+    assert_int_equal(supervisor_status(t->d, (ServiceStatus[4]){{0}}, 4), 2);
+}
+
 static void a_set_that_makes_no_sense_changes_nothing(void **state)
 {
     Turns *t = *state;
@@ -534,15 +603,20 @@ static void logs_have_an_end(void **state)
     Turns *t = *state;
     Services l = {0};
     _cleanup_free_ char *log = path_join(t->folder, "log/web.log"),
-                        *old = path_join(t->folder, "log/web.log.1");
+                        *old = path_join(t->folder, "log/web.log.1"), *trace = trace_path(t);
     struct stat st;
     (void)add(&l, t, "web",
               "head -c 11000000 /dev/zero; echo; echo written >>$T; "
               "while ! test -e $D/go; do sleep 0.02; done; echo after; " FOREVER);
 
     set_services(t, &l);
-    until_trace(t, "written\n");
+    /* Without a turn: one in the middle of the writing would find a log that is too large already.
+     */
     Msec deadline = time_mono() + DEADLINE_MS;
+    while (!file_exists(trace)) {
+        assert_true(time_mono() < deadline);
+        (void)poll(NULL, 0, TURN_REAL_MS);
+    }
     while (!file_exists(old)) {
         assert_true(time_mono() < deadline);
         turn(t);
@@ -559,6 +633,170 @@ static void logs_have_an_end(void **state)
     _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
     assert_int_equal(file_read(log, &text, NULL), 0);
     assert_string_equal(text.p, "after\n");
+}
+
+/* --- a socket that outlives who serves on it --- */
+
+/* Answers each connection with $ANSWER and its end; takes the socket it is given, or makes its own.
+ */
+static const char server_script[] =
+    "use Socket; $SIG{TERM} = sub { $end = 1 };"
+    "if (($ENV{LISTEN_PID} // 0) == $$) { open(S, '+<&=3') or die }"
+    "else { socket(S, PF_INET, SOCK_STREAM, 0); setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1);"
+    "bind(S, sockaddr_in($ENV{PORT}, inet_aton('127.0.0.1'))) or die; listen(S, 9) or die }"
+    "while (!$end) { accept(C, S) or next; syswrite C, $ENV{ANSWER}; close C }";
+
+/* Its start takes a while, as Puma's does. */
+static Service *add_server(Services *l, const Turns *t, int port, const char *answer, bool keep)
+{
+    Service *s = add(l, t, "web", "sleep 0.3; exec perl -e \"$SCRIPT\"");
+
+    strlist_addf(&s->env, "SCRIPT=%s", server_script);
+    strlist_addf(&s->env, "PORT=%d", port);
+    strlist_addf(&s->env, "ANSWER=%s", answer);
+    s->health = HEALTH_TCP;
+    s->health_address = xstrdup("127.0.0.1");
+    s->health_port = port;
+    s->keep_socket = keep;
+    return s;
+}
+
+static int free_port(void)
+{
+    int fd, port;
+
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &port, NULL), 0);
+    close(fd);
+    return port;
+}
+
+/* -1: refused. */
+static int connect_to(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {.tv_sec = 10};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+        return fd;
+    assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    return -1;
+}
+
+/* The byte that it is answered, or "." for an end without an answer. */
+static char answer_of(int fd)
+{
+    char c = '.';
+
+    (void)read(fd, &c, 1); /* a reset is no answer */
+    close(fd);
+    return c;
+}
+
+/* One connection a turn until another process than `old` is well; what each was answered. */
+static void connect_through(Turns *t, int port, pid_t old, Buf *answers)
+{
+    int fds[1024];
+    size_t n = 0;
+    Msec deadline = time_mono() + DEADLINE_MS;
+
+    for (;;) {
+        ServiceStatus s = status_of(t, "web");
+        assert_true(n < ARRAY_LEN(fds) && time_mono() < deadline);
+        fds[n++] = connect_to(port);
+        if (s.state == SERVICE_HEALTHY && s.pid && s.pid != old)
+            break;
+        turn(t);
+    }
+    buf_truncate(answers, 0);
+    for (size_t i = 0; i < n; i++)
+        buf_char(answers, fds[i] < 0 ? '-' : answer_of(fds[i]));
+}
+
+/* Its release changes, and its process dies: who connects meanwhile waits. */
+static void who_connects_waits_for_the_next(void **state)
+{
+    Turns *t = *state;
+    Services l = {0}, none = {0};
+    int port = free_port();
+    _cleanup_(buf_clear) Buf answers = BUF_INIT(BUF_MAX_LINE);
+
+    (void)add_server(&l, t, port, "1", true);
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    assert_int_equal(answer_of(connect_to(port)), '1');
+    pid_t old = status_of(t, "web").pid;
+    (void)add_server(&l, t, port, "2", true);
+    set_services(t, &l);
+    connect_through(t, port, old, &answers);
+    assert_true(strspn(answers.p, "1") < answers.len);
+    assert_int_equal(strspn(answers.p, "1") + strspn(answers.p + strspn(answers.p, "1"), "2"),
+                     answers.len);
+    old = status_of(t, "web").pid;
+    assert_int_equal(kill(old, SIGKILL), 0);
+    gone_within_deadline(old); /* what it had accepted goes with it */
+    connect_through(t, port, old, &answers);
+    assert_int_equal(strspn(answers.p, "2"), answers.len);
+    set_services(t, &none);
+    while (status_of(t, "web").state != SERVICE_STOPPED)
+        turn(t);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    for (int fd; (fd = connect_to(port)) >= 0; turn(t)) {
+        assert_true(time_mono() < deadline);
+        close(fd);
+    }
+}
+
+/* There are others to ask now, so a wait would be worse than a refusal. */
+static void a_socket_that_is_kept_no_longer(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    int port = free_port();
+    _cleanup_(buf_clear) Buf answers = BUF_INIT(BUF_MAX_LINE);
+
+    (void)add_server(&l, t, port, "1", true);
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_HEALTHY);
+    pid_t old = status_of(t, "web").pid;
+    (void)add_server(&l, t, port, "1", false);
+    set_services(t, &l);
+    turn(t);
+    assert_int_equal(status_of(t, "web").pid, old);
+    for (int keep = 0; keep < 2; keep++) {
+        (void)add_server(&l, t, port, keep ? "3" : "2", keep);
+        set_services(t, &l);
+        connect_through(t, port, old, &answers);
+        if (!keep)
+            assert_non_null(strchr(answers.p, '-'));
+        old = status_of(t, "web").pid;
+        assert_int_equal(answer_of(connect_to(port)), keep ? '3' : '2');
+    }
+}
+
+/* It never comes up: from then on who connects is refused, and can ask elsewhere. */
+static void nobody_waits_for_what_has_failed(void **state)
+{
+    Turns *t = *state;
+    Services l = {0};
+    int port = free_port();
+    Service *s = add_server(&l, t, port, "1", true);
+
+    strlist_clear(&s->argv);
+    strlist_add(&s->argv, "no-such-program");
+    s->start_ms = 3 * SECOND;
+    set_services(t, &l);
+    until_state(t, "web", SERVICE_FAILED);
+    Msec deadline = time_mono() + DEADLINE_MS;
+    for (int fd; (fd = connect_to(port)) >= 0; turn(t)) {
+        assert_true(time_mono() < deadline);
+        close(fd);
+    }
 }
 
 /* --- the agent's successor --- */
@@ -802,6 +1040,7 @@ static const struct CMUnitTest tests[] = {
     TEST(once_is_tried_until_it_succeeds),
     TEST(once_that_never_succeeds_is_failed_and_tried_on),
     TEST(once_is_skipped_where_it_was_done),
+    TEST(once_says_how_far_it_is),
     TEST(what_crashes_is_started_again),
     TEST(nothing_of_a_crashed_service_is_left),
     TEST(crashes_are_slowed_down),
@@ -812,10 +1051,14 @@ static const struct CMUnitTest tests[] = {
     TEST(a_changed_environment_restarts_it_carefully),
     TEST(a_changed_file_restarts_only_its_service),
     TEST(a_changed_file_reloads_what_can_reload),
+    TEST(one_service_is_renewed_alone),
     TEST(a_set_that_makes_no_sense_changes_nothing),
     TEST(health_over_http),
     TEST(health_without_an_answer),
     TEST(health_over_tcp),
+    TEST(who_connects_waits_for_the_next),
+    TEST(a_socket_that_is_kept_no_longer),
+    TEST(nobody_waits_for_what_has_failed),
     cmocka_unit_test(a_stranger_has_the_time_that_its_unit_gives_it),
     TEST(folders_in_the_way_are_refused),
     TEST(the_next_agent_takes_over_what_runs),

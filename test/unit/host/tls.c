@@ -76,9 +76,41 @@ static void a_spec_has_the_mark_of_one_of_them(void **state)
         assert_int_equal(tls_spec(mail, spec), rows[i].ok);
         assert_string_equal(json_str(spec, "listen.pair"), rows[i].becomes);
     }
+    /* An edge that asks for it begins without. */
+    _cleanup_json_ json_t *asks = spec_new(443, "");
+    json_object_set_new(json_object_get(asks, "listen"), "acme", json_object());
+    assert_true(tls_spec(NULL, asks));
+    assert_string_equal(json_str(asks, "listen.pair"), "");
     /* What is told to stop listens to nothing. */
     _cleanup_json_ json_t *stop = json_object();
     assert_true(tls_spec(NULL, stop));
+}
+
+static void the_letter_that_begins_last_is_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names[3]; /* NULL-ended */
+        int found;            /* -1: none of them */
+    } rows[] = {
+        {{"web.0/n/out/tls-" MARK "-1-2"}, 0},
+        {{"web.0/n/out/tls-" MARK "-1-9", "web.1/m/out/tls-" MARK "-3-4"}, 1},
+        {{"web.0/n/out/tls-" MARK "-5-9", "web.0/n/out/tls-" MARK "-3-99"}, 0},
+        {{"web.0/n/in/tls-" MARK "-1-2", "web.0/n/out/00000001-healthy"}, -1},
+        {{"web.0/n/out/tls-0123-1-2", "web.0/n/out/tls-" MARK "-1"}, -1},
+        {{"web.0/n/out/tls-" MARK "-1-2-3", "n/out/tls-" MARK "-1-2"}, -1},
+        {{"web.0//out/tls-" MARK "-1-2", "tls"}, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        _cleanup_json_ json_t *mail = json_array();
+        const char *name = NULL;
+        Cert c;
+        for (size_t k = 0; rows[i].names[k]; k++)
+            json_array_append_new(mail, json_make_new("{s:s}", "name", rows[i].names[k]));
+        assert_int_equal(tls_letter_find(mail, &c, &name), rows[i].found >= 0);
+        if (rows[i].found >= 0)
+            assert_string_equal(name, rows[i].names[rows[i].found]);
+    }
 }
 
 int main(void)
@@ -87,6 +119,7 @@ int main(void)
         cmocka_unit_test(the_record_says_what_was_written),
         cmocka_unit_test(what_is_no_record_is_none),
         cmocka_unit_test(a_spec_has_the_mark_of_one_of_them),
+        cmocka_unit_test(the_letter_that_begins_last_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,9 @@ static void a_service_becomes_a_unit(void **state)
     s.limits.interfaces = true;
     render(&s, &b);
     assert_true(has_line(&b, "RestrictAddressFamilies=AF_NETLINK"));
+    s.notify = true; /* up to then systemd waits */
+    render(&s, &b);
+    assert_true(has_line(&b, "Type=notify"));
     service_clear(&s);
 }
 
@@ -110,6 +113,25 @@ static void an_image_becomes_podmans_unit(void **state)
     render(&s, &b);
     assert_true(has_line(&b, "Type=exec"));
     assert_null(strstr(b.p, "--detach"));
+    service_clear(&s);
+}
+
+/* An image that is not laid out as Mastodon's has its own user and mounts. */
+static void an_image_of_another_kind(void **state)
+{
+    Service s = service_of("search");
+    _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+    (void)state;
+
+    s.image = xstrdup("docker.io/x/search:1");
+    s.image_user = xstrdup("1000:0");
+    strlist_add(&s.image_args, "--tmpfs=/usr/share/search/config");
+    render(&s, &b);
+    assert_non_null(strstr(b.p, " \"--user=1000:0\" \"--cap-drop=all\" "
+                                "\"--security-opt=no-new-privileges\" \"--read-only\" "
+                                "\"--tmpfs=/usr/share/search/config\" \"--env-file="));
+    assert_null(strstr(b.p, "/opt/mastodon"));
+    assert_true(has_line(&b, "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER"));
     service_clear(&s);
 }
 
@@ -217,6 +239,22 @@ static void the_hash_is_of_what_runs(void **state)
     service_clear(&b);
 }
 
+/* certbot's, and no other's; behind what takes it away (systemd.exec(5): in order). */
+static void chown_is_open_to_who_asks(void **state)
+{
+    Service s = service_of("certbot");
+    _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+    (void)state;
+
+    render(&s, &b);
+    assert_false(has_line(&b, "SystemCallFilter=@chown"));
+    s.limits.chown = true;
+    render(&s, &b);
+    assert_true(strstr(b.p, "\nSystemCallFilter=@chown\n") >
+                strstr(b.p, "\nSystemCallFilter=~@privileged\n"));
+    service_clear(&s);
+}
+
 static void the_environment_is_quoted(void **state)
 {
     Service s = {.name = xstrdup("x")};
@@ -231,16 +269,51 @@ static void the_environment_is_quoted(void **state)
     service_clear(&s);
 }
 
+/* The service's unit inherits the socket, and who connects starts something else. */
+static void a_kept_socket_is_a_unit(void **state)
+{
+    static const struct {
+        const char *address, *line;
+    } rows[] = {{"127.77.0.10", "ListenStream=127.77.0.10:3000"},
+                {"fd00::a", "ListenStream=[fd00::a]:3000"}};
+    Service s = service_of("web");
+    _cleanup_(buf_clear) Buf b = BUF_INIT((size_t)64 << 10);
+    (void)state;
+
+    render(&s, &b);
+    assert_null(strstr(b.p, "Sockets="));
+    s.keep_socket = true;
+    s.health_port = 3000;
+    render(&s, &b);
+    assert_true(has_line(&b, "Sockets=atoll-web.socket"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        free(s.health_address);
+        s.health_address = xstrdup(rows[i].address);
+        buf_truncate(&b, 0);
+        unit_socket_text(&s, &b);
+        assert_true(has_line(&b, rows[i].line));
+        assert_true(has_line(&b, "Service=atoll-web-held.service"));
+    }
+    buf_truncate(&b, 0);
+    unit_held_text(&s, &b);
+    assert_true(has_line(&b, "RemainAfterExit=yes"));
+    assert_true(has_line(&b, "CapabilityBoundingSet="));
+    service_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_becomes_a_unit),
+        cmocka_unit_test(a_kept_socket_is_a_unit),
         cmocka_unit_test(an_image_becomes_podmans_unit),
+        cmocka_unit_test(an_image_of_another_kind),
         cmocka_unit_test(a_containers_environment_is_plain),
         cmocka_unit_test(a_command_in_an_image),
         cmocka_unit_test(stop_rules),
         cmocka_unit_test(the_hash_is_of_what_runs),
         cmocka_unit_test(the_environment_is_quoted),
+        cmocka_unit_test(chown_is_open_to_who_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

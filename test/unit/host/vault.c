@@ -147,6 +147,28 @@ static void both_keys_open_it_and_no_other(void **state)
     assert_null(none);
 }
 
+static void it_can_be_a_text_and_lose_a_secret(void **state)
+{
+    (void)state;
+    _cleanup_(vault_drop) Vault *v = vault_new(), *again = NULL, *none = NULL;
+    _cleanup_(buf_wipe) Buf whole = BUF_INIT(BUF_MAX_BODY), less = BUF_INIT(BUF_MAX_BODY);
+    vault_generate(v);
+
+    assert_int_equal(vault_write(v, &whole, NULL), 0);
+    assert_int_equal(vault_read(buf_as_str(&whole), &again, NULL), 0);
+    assert_true(secret_eq(vault_secret(again, "master"), vault_secret(v, "master")));
+    assert_string_equal(text(again, "sign_public"), text(v, "sign_public"));
+
+    vault_remove(v, "vapid_public");
+    vault_remove(v, "vapid_public");
+    assert_null(vault_secret(v, "vapid_public"));
+    assert_string_equal(text(again, "search_password"), text(v, "search_password"));
+    assert_int_equal(vault_write(v, &less, NULL), 0);
+    assert_int_equal(vault_read(buf_as_str(&less), &none, NULL), -ERR_CORRUPT);
+    assert_int_equal(vault_read(STR_LIT("{\"master\":1}"), &none, NULL), -ERR_CORRUPT);
+    assert_null(none);
+}
+
 static void a_vault_that_lacks_a_secret_is_damaged(void **state)
 {
     Keys *k = *state;
@@ -159,6 +181,34 @@ static void a_vault_that_lacks_a_secret_is_damaged(void **state)
     assert_int_equal(vault_seal(v, "reef", &k->recipients, &sealed, NULL), 0);
     assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &none, &err), -ERR_CORRUPT);
     assert_non_null(strstr(err.text, "db_password"));
+}
+
+/* The search server is younger than some vaults. */
+static void what_is_derived_is_the_same_in_an_older_vault(void **state)
+{
+    Keys *k = *state;
+    _cleanup_(vault_drop) Vault *v = vault_new(), *old = vault_new(), *read = NULL;
+    _cleanup_(buf_clear) Buf sealed = BUF_INIT(BUF_MAX_BODY);
+    static const char *const names[] = {"master",
+                                        "db_password",
+                                        "redis_password",
+                                        "media_password",
+                                        "secret_key_base",
+                                        "vapid_private",
+                                        "vapid_public",
+                                        "active_record_primary",
+                                        "active_record_deterministic",
+                                        "active_record_salt",
+                                        "sign_secret",
+                                        "sign_public"};
+
+    vault_generate(v);
+    assert_true(starts_with(text(v, "search_password"), "Sr-"));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        vault_set(old, names[i], vault_secret(v, names[i]));
+    assert_int_equal(vault_seal(old, "reef", &k->recipients, &sealed, NULL), 0);
+    assert_int_equal(vault_unseal(buf_as_str(&sealed), "reef", &k->own, &read, NULL), 0);
+    assert_string_equal(text(read, "search_password"), text(v, "search_password"));
 }
 
 static void it_is_made_once_and_then_read(void **state)
@@ -233,6 +283,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(derived_keys_are_stable_text, setup, teardown),
         cmocka_unit_test_setup_teardown(both_keys_open_it_and_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_vault_that_lacks_a_secret_is_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_derived_is_the_same_in_an_older_vault, setup,
+                                        teardown),
+        cmocka_unit_test(it_can_be_a_text_and_lose_a_secret),
         cmocka_unit_test_setup_teardown(it_is_made_once_and_then_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_part_leaves_the_rest_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(of_two_first_runs_both_use_the_winners, setup, teardown),

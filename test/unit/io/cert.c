@@ -108,6 +108,24 @@ static void only_its_own_open_key_is_taken(void **state)
     assert_null(none);
 }
 
+static void one_that_signs_itself_can_be_served(void **state)
+{
+    (void)state;
+    _cleanup_(buf_clear) Buf pem = BUF_INIT(CERT_MAX_BYTES), other = BUF_INIT(CERT_MAX_BYTES);
+    _cleanup_secret_ Secret *key = NULL, *second_key = NULL, *back = NULL;
+    Cert cert;
+
+    assert_int_equal(cert_self("reef.example", INSIDE, &pem, &key, NULL), 0);
+    assert_int_equal(cert_self("reef.example", INSIDE, &other, &second_key, NULL), 0);
+    assert_int_equal(cert_read(buf_as_str(&pem), &cert, NULL, NULL), 0);
+    assert_true(cert.begins == INSIDE - DAY && cert.ends == INSIDE + 3650 * DAY);
+    assert_int_equal(cert_check(buf_as_str(&pem), "reef.example", INSIDE, NULL), 0);
+    assert_int_equal(cert_check(buf_as_str(&pem), "other.example", INSIDE, NULL), -ERR_CONFIG);
+    assert_int_equal(cert_key(buf_as_str(&pem), secret_expose(key), &back, NULL), 0);
+    assert_false(secret_eq(key, second_key));
+    assert_string_not_equal(pem.p, other.p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +133,7 @@ int main(void)
         cmocka_unit_test(what_is_none_is_refused),
         cmocka_unit_test(a_certificate_serves_its_domain_in_its_time),
         cmocka_unit_test(only_its_own_open_key_is_taken),
+        cmocka_unit_test(one_that_signs_itself_can_be_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

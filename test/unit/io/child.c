@@ -1,9 +1,11 @@
 #include "io/child.h"
 #include "io/file.h"
+#include "io/httpd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -162,6 +164,26 @@ static void test_descriptors(void **state)
 }
 
 /* Output and error may be given as each other. */
+static void test_listen(void **state)
+{
+    (void)state;
+    int fd, port;
+    static const char script[] = "test $LISTEN_PID = $$ && readlink /proc/$$/fd/3 | head -c 7; "
+                                 "echo \" $LISTEN_FDS $A\"; test -e /proc/$$/fd/4; echo $?";
+    static const char *const env[] = {"A=1", "PATH=/usr/bin:/bin", NULL};
+
+    assert_int_equal(httpd_listen("127.0.0.1", 0, &fd, &port, NULL), 0);
+    for (int high = 0; high < 2; high++) {
+        assert_run(&(ChildSpec){.argv = SH(script), .env = env, .listen_fd = fd}, "",
+                   "socket: 1 1\n1\n", 0);
+        int other = fcntl(fd, F_DUPFD_CLOEXEC, 20);
+        assert_true(other >= 20);
+        close(fd);
+        fd = other;
+    }
+    close(fd);
+}
+
 static void test_swapped(void **state)
 {
     (void)state;
@@ -362,15 +384,41 @@ static void test_notify(void **state)
     assert_int_equal(file_remove_tree(folder, NULL), 0);
 }
 
+/* Sees no network but its own, which has nothing up; and can't gain rights. */
+static void without_network(void **state)
+{
+    (void)state;
+    const char *const argv[] = {"sh", "-c",
+                                "grep NoNewPrivs /proc/self/status; ls /sys/class/net; "
+                                "readlink /proc/self/ns/net",
+                                NULL};
+    _cleanup_(buf_clear) Buf out = BUF_INIT(BUF_MAX_LINE);
+    char own[64] = "";
+    int status = -1;
+
+    assert_true(readlink("/proc/self/ns/net", own, sizeof own - 1) > 0);
+    assert_int_equal(child_run(&(ChildSpec){.argv = argv, .no_network = true}, (Str){0}, 10000,
+                               &out, &status, NULL),
+                     0);
+    assert_int_equal(status, 0);
+    assert_non_null(strstr(out.p, "NoNewPrivs:\t1"));
+    if (geteuid() == 0 && unshare(0) == 0 && !strstr(out.p, own))
+        return;
+    /* Where it may not, it is as it was. */
+    assert_non_null(strstr(out.p, own));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_network),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_run_much),
         cmocka_unit_test(test_run_timeout),
         cmocka_unit_test(test_not_there),
         cmocka_unit_test(test_run_daemon),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_listen),
         cmocka_unit_test(test_swapped),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_user),

@@ -258,6 +258,33 @@ static void test_seal(void **state)
     assert_int_equal(crypt_seal(to, "x", STR_LIT("x"), &small, &err), -ERR_CORRUPT);
 }
 
+/* One key of many is lent, and no other. */
+static void test_grant(void **state)
+{
+    (void)state;
+    _cleanup_(keypair_clear) KeyPair owner = {0}, guest = {0}, stranger = {0};
+    _cleanup_json_ json_t *one = json_object(), *other = json_object();
+    _cleanup_secret_ Secret *key = crypt_random_new(CRYPT_KEY_BYTES), *got = NULL, *none = NULL;
+    crypt_box_keys(&owner);
+    crypt_box_keys(&guest);
+    crypt_box_keys(&stranger);
+    const char *const to[] = {owner.public_b64, NULL};
+    assert_int_equal(crypt_seal_key(to, key, one, NULL), 0);
+    assert_int_equal(crypt_seal_key(to, key, other, NULL), 0);
+
+    guest.grants = json_object();
+    assert_int_equal(crypt_open_key(&guest, one, &none, NULL), -ERR_DENIED);
+    assert_int_equal(crypt_grant(&stranger, one, guest.public_b64, guest.grants, NULL),
+                     -ERR_DENIED);
+    assert_int_equal(crypt_grant(&owner, one, guest.public_b64, guest.grants, NULL), 0);
+    assert_int_equal(crypt_open_key(&guest, one, &got, NULL), 0);
+    assert_true(crypt_equal(secret_expose(got), secret_expose(key)));
+    assert_int_equal(crypt_open_key(&guest, other, &none, NULL), -ERR_DENIED);
+    /* Of no use without the guest's own secret. */
+    stranger.grants = json_incref(guest.grants);
+    assert_int_equal(crypt_open_key(&stranger, one, &none, NULL), -ERR_CORRUPT);
+}
+
 /* Every byte of an envelope counts: flip one bit in each, and cut it off at each. */
 static void test_seal_tamper(void **state)
 {
@@ -377,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_temp_url),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_grant),
         cmocka_unit_test(test_seal_tamper),
         cmocka_unit_test(test_public_again),
         cmocka_unit_test(test_sign),

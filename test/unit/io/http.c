@@ -361,6 +361,55 @@ static void test_upload(void **state)
     close(fd);
 }
 
+typedef struct Made {
+    const char *bytes;
+    int64_t size, fails_at; /* -1: never */
+    size_t asked;
+} Made;
+
+static ssize_t give(void *user, int64_t offset, char *to, size_t n, Err *err)
+{
+    Made *m = user;
+    size_t part = MIN(MIN(n, (size_t)1000), (size_t)(m->size - offset));
+
+    m->asked++;
+    if (m->fails_at >= 0 && offset >= m->fails_at)
+        return err_set(err, ERR_CHANGED, "it is another one now");
+    memcpy(to, m->bytes + offset, part);
+    return (ssize_t)part;
+}
+
+/* A body that is made while it is sent, in pieces of the maker's own size. */
+static void test_upload_made(void **state)
+{
+    World *w = *state;
+    enum { SIZE = 300001 };
+    _cleanup_free_ char *bytes = xcalloc(SIZE, 1);
+    crypt_random(bytes, SIZE);
+    _cleanup_(buf_clear) Buf hash = BUF_INIT(BUF_MAX_LINE);
+    crypt_hash(CRYPT_SHA256, (Str){bytes, SIZE}, &hash);
+    Made made = {.bytes = bytes, .size = SIZE, .fails_at = -1};
+    HttpRequest q = {.method = "PUT",
+                     .url = url_of(w, "/ok"),
+                     .body_size = SIZE,
+                     .body_read = give,
+                     .body_user = &made};
+    _cleanup_(http_response_clear) HttpResponse r = {0}, failed = {0};
+
+    http_perform(w->http, &q, &r, 1);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(w->peer->body_hash, hash.p);
+    assert_non_null(strstr(w->peer->head, "\r\nContent-Length: 300001\r\n"));
+    assert_true(made.asked >= 301);
+    /* Its own failure is the request's. */
+    made.fails_at = 200000;
+    http_perform(w->http, &q, &failed, 1);
+    assert_int_equal(failed.status, 0);
+    assert_int_equal(failed.err.kind, ERR_CHANGED);
+    assert_non_null(strstr(failed.err.text, "it is another one now"));
+    assert_true(failed.sent);
+}
+
 /* 20 at once, at least 16 of them really at the same time; and more than fit in flight. */
 static void test_parallel(void **state)
 {
@@ -635,6 +684,7 @@ int main(void)
         WITH_PEER(test_max_body),
         WITH_PEER(test_sink),
         WITH_PEER(test_upload),
+        WITH_PEER(test_upload_made),
         WITH_PEER(test_parallel),
         WITH_PEER(test_mixed),
         WITH_PEER(test_stop),

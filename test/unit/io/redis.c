@@ -164,6 +164,82 @@ static void nobody_there(void **state)
     assert_null(redis);
 }
 
+/* Three commands go out at once; the second's error is its own. */
+static void a_pipeline(void **state)
+{
+    (void)state;
+    Peer p;
+    _cleanup_(redis_drop) Redis *r = NULL;
+    _cleanup_(redis_reply_clear) RedisReply reply = {0};
+    RedisTarget t;
+
+    begin(&p, ":1\r\n-WRONGTYPE of key\r\n:3\r\n");
+    t = target(&p);
+    assert_int_equal(redis_open(&t, &r, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        redis_send(r, ping);
+    assert_int_equal(redis_next(r, &reply, NULL), 0);
+    assert_int_equal(reply.integer, 1);
+    assert_int_equal(redis_next(r, &reply, NULL), -ERR_CONFLICT);
+    assert_false(redis_broken(r));
+    assert_int_equal(redis_next(r, &reply, NULL), 0);
+    assert_int_equal(reply.integer, 3);
+    assert_int_equal(redis_trips(r), 1);
+    r = redis_close(r);
+    end(&p);
+}
+
+/* The Sentinel says where the master is; a user of the ACL logs in there, and not at the Sentinel.
+ */
+static void a_sentinel(void **state)
+{
+    (void)state;
+    Peer sentinel, master;
+    _cleanup_(redis_drop) Redis *r = NULL;
+    _cleanup_secret_ Secret *password = secret_new("hidden", 6);
+    RedisTarget t;
+
+    begin(&master, "+OK\r\n");
+    _cleanup_free_ char *port = xasprintf("%d", master.port);
+    _cleanup_free_ char *say =
+        xasprintf("*2\r\n$9\r\n127.0.0.1\r\n$%zu\r\n%s\r\n", strlen(port), port);
+    begin(&sentinel, say);
+    t = target(&sentinel);
+    t.sentinel = "mymaster";
+    t.user = "scaler";
+    t.password = password;
+    assert_int_equal(redis_open(&t, &r, NULL), 0);
+    r = redis_close(r);
+    pthread_join(sentinel.thread, NULL);
+    pthread_join(master.thread, NULL);
+    assert_non_null(strstr(sentinel.heard.p, "mymaster"));
+    assert_null(strstr(sentinel.heard.p, "hidden"));
+    assert_non_null(strstr(master.heard.p, "scaler"));
+    assert_non_null(strstr(master.heard.p, "hidden"));
+    close(sentinel.listen_fd);
+    close(master.listen_fd);
+    buf_clear(&sentinel.heard);
+    buf_clear(&master.heard);
+}
+
+/* It knows no such master, or talks nonsense. */
+static void a_sentinel_without_a_master(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"*-1\r\n", "$-1\r\n", "*1\r\n$1\r\nx\r\n",
+                                       "*2\r\n$1\r\nx\r\n$1\r\ny\r\n"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Peer p;
+        Redis *r = NULL;
+        RedisTarget t;
+        begin(&p, rows[i]);
+        t = target(&p);
+        t.sentinel = "mymaster";
+        assert_int_equal(redis_open(&t, &r, NULL), -ERR_NOT_FOUND);
+        end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +247,9 @@ int main(void)
         cmocka_unit_test(lists_are_trees),
         cmocka_unit_test(it_logs_in_first),
         cmocka_unit_test(nobody_there),
+        cmocka_unit_test(a_pipeline),
+        cmocka_unit_test(a_sentinel),
+        cmocka_unit_test(a_sentinel_without_a_master),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

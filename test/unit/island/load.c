@@ -49,6 +49,31 @@ static void minimal(void **state)
     assert_null(island_tier(&i, "nobody"));
 }
 
+static void streaming_is_atolls_or_nodes(void **state)
+{
+    static const struct {
+        const char *release;
+        bool node;
+    } rows[] = {{"canary: true", false},
+                {"canary: true, stream: atoll", false},
+                {"image: ghcr.io/mastodon/mastodon, version: v4.7.6", false},
+                {"image: ghcr.io/mastodon/mastodon, version: v4.7.6, stream: node", true}};
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        _cleanup_(island_clear) Island i = {0};
+        _cleanup_free_ char *text = xasprintf(
+            "island: reef\ndomain: reef.example\ncloud: catalyst\nrelease: {%s}\nservers:\n"
+            "  all: {flavor: small, roles: [edge, web, stream, worker, postgres, redis], "
+            "volume: {size: 50GB}}\n",
+            rows[k].release);
+
+        assert_int_equal(island_parse("reef.yaml", str_of(text), &i, NULL), 0);
+        assert_int_equal(island_streams_node(&i), rows[k].node);
+        assert_true(i.tiers[0].roles & ROLE_BIT(ROLE_STREAM));
+    }
+}
+
 static void everything(void **state)
 {
     _cleanup_(island_clear) Island i = {0};
@@ -118,10 +143,9 @@ static const struct {
 } refused[] = {
     /* Keys. */
     {"domain:", "domian:", "reef.yaml:2:1: unknown key \"domian\": did you mean \"domain\"?",
-     "allowed: island, domain, cloud, image, release, owner, network, servers, moved, edge, media, "
-     "env, environments, "
-     "ssh_keys, "
-     "backup"},
+     "allowed: island, domain, cloud, image, release, owner, search, network, servers, moved, "
+     "edge, "
+     "media, backup, control, env, environments, ssh_keys"},
     {"flavor: small, roles: [edge", "flavour: small, roles: [edge",
      "reef.yaml:6:9: unknown key \"flavour\" in servers.web: did you mean \"flavor\"?",
      "allowed: flavor, roles, count, processes, threads, queues, volume, scale"},
@@ -186,28 +210,68 @@ static const struct {
     {"[edge, web, worker]", "[]",
      "reef.yaml:6:31: servers.web.roles is a list; it must be a list of "
      "roles",
-     "allowed: edge, web, worker, redis, postgres"},
+     "allowed: edge, web, stream, worker, redis, postgres, search"},
     {"  web:", "  Web:", "reef.yaml:6:3: \"Web\" can't be the name of servers",
      "allowed: up to 16 of a-z and 0-9, a letter first, no dash"},
     {"  web:", "  we-b:", "reef.yaml:6:3: \"we-b\" can't be the name of servers", NULL},
     {"  web:", "  abcdefghijklmnopq:",
      "reef.yaml:6:3: \"abcdefghijklmnopq\" can't be the name of servers", NULL},
-    /* Not built yet. */
-    {"[edge, web, worker]", "[edge, web, worker, stream]",
-     "reef.yaml:6:51: role \"stream\" is not built yet",
-     "leave the role out: pages work and reload instead of updating live"},
-    {"[postgres, redis]", "[postgres, redis, search]",
-     "reef.yaml:7:48: role \"search\" is not built yet",
-     "leave the role out: an instance runs without full-text search"},
     {"[postgres, redis]", "[postgres, redis, control]",
-     "reef.yaml:7:48: role \"control\" is not built yet",
-     "leave the role out and run atoll from your own machine"},
+     "reef.yaml:7:23: servers.db has the role control and others: it has the island's keys, and "
+     "shares its server with nobody",
+     "give it a tier of its own, the smallest flavor will do"},
+    {"servers:", "control: {}\nservers:",
+     "reef.yaml:5:1: control says what a server gets that is not there",
+     "servers: {control: {flavor: ..., roles: [control]}}"},
+    {"servers:\n", "backup: {cloud: far}\nservers:\n  c: {flavor: s, roles: [control]}\n",
+     "reef.yaml:7:3: control.logins.far is missing: which login may the control server have there?",
+     "not its owner's: he could destroy what is kept there (doc/control.md)"},
+    {"servers:\n", "control: {logins: {fra: b}}\nservers:\n  c: {flavor: s, roles: [control]}\n",
+     "reef.yaml:5:20: control.logins.fra: the island has no such cloud",
+     "what stands in cloud, media.cloud or backup.cloud"},
+    {"servers:", "search: {version: 8.19.0}\nservers:",
+     "reef.yaml:5:1: search is given, but no servers carry the role \"search\"",
+     "add it to the roles of a tier: search: {flavor: ..., roles: [search]}"},
+    {"servers:", "search: {image: elasticsearch}\nservers:",
+     "reef.yaml:5:17: search.image \"elasticsearch\" can't be pulled",
+     "give it with its registry: docker.elastic.co/elasticsearch/elasticsearch, "
+     "docker.io/opensearchproject/opensearch"},
+    {"servers:", "search: {image: docker.io/elasticsearch, verson: 8}\nservers:",
+     "reef.yaml:5:42: unknown key \"verson\" in search: did you mean \"version\"?", NULL},
+    {"servers:", "search: {version: 'a b'}\nservers:",
+     "reef.yaml:5:19: search.version is \"a b\"; it must be a version", NULL},
+    {"[postgres, redis], volume: {size: 50GB}}",
+     "[postgres, redis, search], volume: {size: 50GB}}\nenv: {ES_HOST: else.example}",
+     "reef.yaml:8:7: env.ES_HOST is set by atoll: search is the tier with the role search", NULL},
     {"[edge, web, worker]", "[edge, web, worker], scale: {min: 0, max: 8}",
-     "reef.yaml:6:52: servers.web.scale is not built yet",
-     "give the tier a fixed `count` until it is"},
-    {"servers:", "backup: {cloud: b}\nservers:", "reef.yaml:5:1: backup is not built yet",
-     "take the key out; until it is, copy the database with pg_dump on the server that carries "
-     "postgres, and keep the copy elsewhere"},
+     "reef.yaml:6:52: servers.web has other roles than worker: it can't be scaled",
+     "give the workers a tier of their own"},
+    {"servers:\n", "servers:\n  jobs: {flavor: s, roles: [worker], scale: {min: 4, max: 3}}\n",
+     "reef.yaml:6:38: servers.jobs.scale: min is more than max", NULL},
+    {"servers:\n", "servers:\n  jobs: {flavor: s, roles: [worker], count: 2, scale: {max: 3}}\n",
+     "reef.yaml:6:38: servers.jobs has count and scale: one of them", NULL},
+    {"servers:\n",
+     "servers:\n  jobs: {flavor: s, roles: [worker], queues: [scheduler], scale: {max: 3}}\n",
+     "reef.yaml:6:59: servers.jobs takes the scheduler's queue: it can't be scaled", NULL},
+    {"servers:\n",
+     "servers:\n  jobs: {flavor: s, roles: [worker], scale: {max: 3, queues: {pulls: 3s}}}\n",
+     "reef.yaml:6:63: there is no queue \"pulls\" for such servers", "did you mean pull?"},
+    {"servers:\n",
+     "servers:\n  jobs: {flavor: s, roles: [worker], scale: {max: 3, queues: {pull: 3}}}\n",
+     "reef.yaml:6:69: servers.jobs.scale.queues.pull is \"3\"; it must be a span",
+     "allowed: 1s to 24h"},
+    {"servers:\n", "servers:\n  jobs: {flavor: s, roles: [worker], scale: {}}\n",
+     "reef.yaml:6:38: servers.jobs.scale.max is missing", "it must be a number: 1 to 64"},
+    {"servers:", "backup: {every: 90m}\nservers:",
+     "reef.yaml:5:17: backup.every is \"90m\"; it must be a span of hours", "allowed: 1h to 720h"},
+    {"servers:", "backup: {container: reef-vault}\nservers:",
+     "reef.yaml:5:10: backup.container is \"reef-vault\", which atoll keeps for itself", NULL},
+    {"servers:", "backup: {container: reef-media}\nservers:",
+     "reef.yaml:5:10: backup.container is \"reef-media\", where media are kept", NULL},
+    {"servers:", "backup: {media: {cloud: catalyst, container: reef-media}}\nservers:",
+     "reef.yaml:5:35: backup.media is \"reef-media\" of catalyst, where media are kept", NULL},
+    {"servers:", "backup: {media: {container: m}}\nservers:",
+     "reef.yaml:5:10: backup.media.cloud is missing", NULL},
     /* Release. */
     {"{canary: true}", "{}", "reef.yaml:4:1: release does not say which Mastodon",
      "give one of {image: ..., version: ...}, {tree: ..., version: ...}, {canary: true}"},
@@ -221,6 +285,24 @@ static const struct {
     {"{canary: true}", "{tree: srv.tar.gz, version: 4.7/6}",
      "reef.yaml:4:38: release.version is \"4.7/6\"; it must be a version",
      "allowed: such as v4.7.6: letters, digits, dots, dashes"},
+    {"{canary: true}", "{canary: true, stream: puma}",
+     "reef.yaml:4:33: release.stream is \"puma\"; it must be atoll or node",
+     "allowed: atoll, node"},
+    {"{canary: true}", "{canary: true, stream: node}",
+     "reef.yaml:4:25: release.stream is \"node\", but the canary has no streaming server",
+     "leave it out: atoll serves the streaming API of any release"},
+    {"{canary: true}", "{tree: m.tar.gz, version: v4.7.6, stream: node}",
+     "reef.yaml:4:44: release.stream is \"node\", but a tree comes without Node", NULL},
+    {"{canary: true}", "{image: 'oci-archive:m.tar', version: v4.7.6, stream: node}",
+     "reef.yaml:4:56: release.stream is \"node\", but the streaming server has an image of its "
+     "own, "
+     "which is not in that file",
+     NULL},
+    {"{canary: true}", "{image: 'a/b@sha256:1', version: v4.7.6, stream: node}",
+     "reef.yaml:4:51: release.stream is \"node\", but the streaming server has an image of its "
+     "own, "
+     "with another digest",
+     NULL},
     /* Owner. */
     {"servers:", "owner: {name: admin}\nservers:", "reef.yaml:5:1: owner needs a name and an email",
      NULL},
@@ -322,9 +404,29 @@ static const struct {
     {"servers:\n  web: {", "moved: {db: old, web: old}\nservers:\n  web: {volume: {size: 1GB}, ",
      "reef.yaml:5:9: moved: the volumes of old can't be those of web and of db", NULL},
     {"servers:", "edge: {https: 443}\nservers:", "reef.yaml:5:8: edge.https needs a certificate",
-     "give edge.tls: {certificate: FILE, key: FILE}, or https: 0"},
+     "give edge.tls: {acme: EMAIL} or {certificate: FILE, key: FILE}"},
     {"servers:", "edge: {tls: {certificate: /c}}\nservers:",
      "reef.yaml:5:8: edge.tls.key is missing", "it must be a file: a path, relative to this file"},
+    {"servers:", "edge: {tls: {}}\nservers:", "reef.yaml:5:8: edge.tls is empty",
+     "give edge.tls: {acme: EMAIL} or {certificate: FILE, key: FILE}"},
+    {"servers:", "edge: {tls: {acme: nobody}}\nservers:",
+     "reef.yaml:5:20: edge.tls.acme is \"nobody\"; it must be an e-mail address",
+     "allowed: one that is read: the authority writes to it"},
+    {"servers:", "edge: {tls: {acme: a@b.example, key: /k}}\nservers:",
+     "reef.yaml:5:8: edge.tls has both files and acme: only one of them can be served",
+     "give edge.tls: {acme: EMAIL} or {certificate: FILE, key: FILE}"},
+    {"servers:", "edge: {tls: {server: 'https://ca.example/d'}}\nservers:",
+     "reef.yaml:5:8: edge.tls.acme is missing: an address that the authority writes to", NULL},
+    {"servers:", "edge: {tls: {acme: a@b.example, server: 'http://ca.example/d'}}\nservers:",
+     "reef.yaml:5:33: edge.tls.server is \"http://ca.example/d\"; it must be https://...", NULL},
+    {"servers:", "edge: {tls: {acme: a@b.example, ca: root.pem}}\nservers:",
+     "reef.yaml:5:33: edge.tls.ca is for an authority of your own: edge.tls.server is missing",
+     NULL},
+    {"servers:", "edge: {https: 0, tls: {acme: a@b.example}}\nservers:",
+     "reef.yaml:5:8: edge.https is 0: nothing would serve the certificate", NULL},
+    {"servers:", "edge: {http: 8080, tls: {acme: a@b.example}}\nservers:",
+     "reef.yaml:5:8: edge.http is 8080, and Let's Encrypt looks at port 80 alone",
+     "leave it out; or name another authority with edge.tls.server"},
     {"servers:", "edge: {http: 443, tls: {certificate: /c, key: /k}}\nservers:",
      "reef.yaml:5:1: edge.http and edge.https are the same port", NULL},
     {"servers:", "edge: {http: 70000}\nservers:",
@@ -639,10 +741,8 @@ static void role_facts(void **state)
         assert_int_equal(role, r);
         assert_string_equal(role_names()[r], row->name);
         assert_non_null(row->user);
-        assert_true(row->ready == !row->instead);
         /* Whom nobody may reach needs no port, and the other way round. */
         assert_true(!row->port == !row->clients);
-        assert_false(row->required && !row->ready);
     }
     assert_null(role_names()[ROLES]);
     assert_false(role_parse("wed", &role));
@@ -652,6 +752,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minimal),
+        cmocka_unit_test(streaming_is_atolls_or_nodes),
         cmocka_unit_test(everything),
         cmocka_unit_test(refusals),
         cmocka_unit_test(empty_and_other_files),

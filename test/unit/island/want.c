@@ -89,15 +89,14 @@ static const char *const golden[] = {
     "server web.0 reef-web-0 "
     "{\"flavor\":\"small\",\"group\":\"web\",\"image\":\"debian-12\",\"ports\":[\"web.0\"],"
     "\"volumes\":[]}",
-    "host web.0 "
-    "{\"domain\":\"reef.example\",\"env\":{\"SMTP_SERVER\":\"mail.example\"},\"env_secrets\":{"
-    "\"OTP_SECRET\":\"secret_key_base\"},\"island\":\"reef\",\"listen\":{"
-    "\"http\":80,\"https\":0,\"pair\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\","
-    "\"user\":\"media\"},\"peers\":{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"],\"stream\":[],"
-    "\"web\":[\"web.0\"]},\"prepare\":true,\"processes\":{\"web\":1,\"worker\":2},\"queues\":[],"
-    "\"release\":{\"kind\":\"canary\",\"ref\":\"\",\"version\":\"1\"},\"roles\":["
-    "\"edge\",\"web\",\"worker\"],\"scheduler\":true,\"server\":\"web.0\",\"ssh_keys\":[],"
-    "\"threads\":{\"web\":5,\"worker\":5},\"volume\":null}",
+    "host web.0 {\"domain\":\"reef.example\",\"env\":{\"SMTP_SERVER\":\"mail.example\"},\"env"
+    "_secrets\":{\"OTP_SECRET\":\"secret_key_base\"},\"island\":\"reef\",\"listen\":{\"http\""
+    ":80,\"https\":0,\"pair\":\"\"},\"media\":{\"container\":\"reef-media\",\"url\":\"\",\"us"
+    "er\":\"media\"},\"only_web\":true,\"peers\":{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\""
+    "],\"stream\":[],\"web\":[\"web.0\"]},\"prepare\":true,\"processes\":{\"web\":1,\"worker"
+    "\":2},\"queues\":[],\"release\":{\"kind\":\"canary\",\"ref\":\"\",\"version\":\"1\"},\"r"
+    "oles\":[\"edge\",\"web\",\"worker\"],\"scheduler\":true,\"server\":\"web.0\",\"ssh_keys"
+    "\":[],\"threads\":{\"web\":5,\"worker\":5},\"volume\":null}",
     "port db.0 reef-port-db-0 {\"groups\":[\"db\"],\"network\":\"main\",\"subnet\":\"main\"}",
     "volume db.0 reef-volume-db-0 ! {\"size_gb\":50,\"type\":\"nvme\"}",
     "server db.0 reef-db-0 "
@@ -210,6 +209,31 @@ static const char four_tiers[] =
     "env: {A: b}\n"
     "ssh_keys: ['ssh-ed25519 AAAA jo']\n";
 
+/* Mastodon's own streaming server is of a release: its hosts are told so. */
+static void streaming(void **state)
+{
+    static const char text[] =
+        "island: reef\ndomain: reef.example\ncloud: catalyst\n"
+        "release: {image: r/mastodon, version: v4.7.6, stream: node}\nservers:\n"
+        "  web: {flavor: small, roles: [edge, web, worker]}\n"
+        "  push: {flavor: small, roles: [stream], count: 2}\n"
+        "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n";
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(want_clear) ResourceVec v = {0};
+
+    (void)state;
+    parse(text, &i);
+    island_want(&i, NULL, &v);
+    assert_attrs(find(&v, RESOURCE_HOST, "push.1"), "streams_node", "true");
+    assert_null(json_at(find(&v, RESOURCE_HOST, "web.0")->attrs, "streams_node"));
+    assert_attrs(find(&v, RESOURCE_HOST, "web.0"), "peers",
+                 "{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"],\"stream\":[\"push.0\",\"push.1\"],"
+                 "\"web\":[\"web.0\"]}");
+    assert_attrs(find(&v, RESOURCE_HOST, "push.0"), "peers",
+                 "{\"postgres\":[\"db.0\"],\"redis\":[\"db.0\"]}");
+    assert_attrs(find(&v, RESOURCE_GROUP, "push"), "rules", "[\"in tcp 4000 group:web\"]");
+}
+
 static void split(void **state)
 {
     _cleanup_(island_clear) Island i = {0};
@@ -239,6 +263,7 @@ static void split(void **state)
     assert_attrs(find(&v, RESOURCE_HOST, "web.0"), "prepare", "true");
     assert_attrs(find(&v, RESOURCE_HOST, "web.1"), "prepare", "false");
     assert_attrs(find(&v, RESOURCE_HOST, "web.0"), "scheduler", "false");
+    assert_attrs(find(&v, RESOURCE_HOST, "web.0"), "only_web", "false");
     assert_attrs(find(&v, RESOURCE_HOST, "cron.0"), "scheduler", "true");
     /* Each host knows whom it connects to, and no more. */
     r = find(&v, RESOURCE_HOST, "edge.0");
@@ -261,6 +286,27 @@ static void split(void **state)
     assert_attrs(find(&v, RESOURCE_SERVER, "redis.0"), "volumes", "[]");
     assert_int_equal(find(&v, RESOURCE_USER, "media")->cloud, CLOUD_OF_MEDIA);
     assert_string_equal(find(&v, RESOURCE_CONTAINER, "media")->name, "up");
+}
+
+/* The floating IP's edge asks, and no other; where the file names files, nobody. */
+static void one_edge_asks_for_the_certificate(void **state)
+{
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(want_clear) ResourceVec v = {0};
+    static const char text[] =
+        "island: reef\ndomain: reef.example\ncloud: c\nrelease: {canary: true}\n"
+        "edge: {tls: {acme: a@b.example}}\n"
+        "servers:\n  edge: {flavor: f, count: 2, roles: [edge]}\n"
+        "  web: {flavor: f, roles: [web, worker, redis, postgres], volume: {size: 1GB}}\n";
+
+    (void)state;
+    parse(text, &i);
+    assert_int_equal(i.edge.https, 443);
+    island_want(&i, NULL, &v);
+    assert_attrs(find(&v, RESOURCE_HOST, "edge.0"), "listen.acme",
+                 "{\"ca\":\"\",\"email\":\"a@b.example\",\"here\":true,\"server\":\"\"}");
+    assert_attrs(find(&v, RESOURCE_HOST, "edge.1"), "listen.acme.here", "false");
+    assert_null(json_at(find(&v, RESOURCE_HOST, "web.0")->attrs, "listen.acme"));
 }
 
 /* Same text in, same resources out: a plan must not differ by chance. */
@@ -385,13 +431,47 @@ static void preflight_of_the_used(void **state)
     }
 }
 
+static void a_search_tier_is_known_to_those_who_ask(void **state)
+{
+    (void)state;
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_json_ json_t *facts = facts_new();
+    _cleanup_(want_clear) ResourceVec want = {0};
+
+    json_object_set_new(json_at(facts, "flavors.small"), "ram_mb", json_integer(4096));
+    parse("island: reef\ndomain: reef.example\ncloud: catalyst\nrelease: {canary: true}\n"
+          "search: {image: docker.io/opensearchproject/opensearch, version: 2.19.0}\nservers:\n"
+          "  web: {flavor: small, roles: [edge, web]}\n"
+          "  jobs: {flavor: small, roles: [worker]}\n"
+          "  find: {flavor: small, roles: [search], volume: {size: 10GB}}\n"
+          "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n",
+          &i);
+    island_want(&i, facts, &want);
+    assert_attrs(find(&want, RESOURCE_GROUP, "find"), "rules",
+                 "[\"in tcp 9200 group:jobs\",\"in tcp 9200 group:web\"]");
+    const Resource *r = find(&want, RESOURCE_HOST, "find.0");
+    assert_attrs(r, "search",
+                 "{\"heap_mb\":2048,\"kind\":\"search\",\"ref\":"
+                 "\"docker.io/opensearchproject/opensearch\",\"version\":\"2.19.0\"}");
+    assert_null(json_object_get(r->attrs, "search_user"));
+    r = find(&want, RESOURCE_HOST, "jobs.0");
+    assert_attrs(r, "peers.search", "[\"find.0\"]");
+    assert_string_equal(json_str(r->attrs, "search_user"), "admin");
+    assert_null(json_object_get(r->attrs, "search"));
+    r = find(&want, RESOURCE_HOST, "db.0");
+    assert_null(json_object_get(r->attrs, "search_user"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole),
         cmocka_unit_test(used_and_moved),
+        cmocka_unit_test(streaming),
         cmocka_unit_test(split),
+        cmocka_unit_test(one_edge_asks_for_the_certificate),
         cmocka_unit_test(stable),
+        cmocka_unit_test(a_search_tier_is_known_to_those_who_ask),
         cmocka_unit_test(containers),
         cmocka_unit_test(preflight),
         cmocka_unit_test(preflight_of_the_used),

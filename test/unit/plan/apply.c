@@ -27,11 +27,12 @@ typedef struct Paper {
     bool foreign_holder, lease, lost_lease, took_over;
     int held_for; /* lease_take is refused so often */
     bool lame;    /* hosts never come up well */
+    Msec timeout_ms;
     /* What lists do not show yet. */
     Msec hidden_until;
     char *hidden_id;
     /* What the loop told. */
-    unsigned starts, dones, fails, waits, leases;
+    unsigned starts, dones, fails, waits, leases, tidied;
     Err last;
 } Paper;
 
@@ -231,6 +232,15 @@ static void paper_pause(void *user, Msec ms)
     ((Paper *)user)->clock += ms;
 }
 
+static void paper_tidy(void *user, const World *w)
+{
+    Paper *p = user;
+
+    (void)w;
+    assert_true(p->lease);
+    p->tidied++;
+}
+
 static char *paper_report(void *user, const char *object)
 {
     (void)user;
@@ -245,6 +255,7 @@ static const ApplyDriver paper_driver = {.perform = paper_perform,
                                          .now = paper_clock,
                                          .mono = paper_clock,
                                          .pause = paper_pause,
+                                         .tidy = paper_tidy,
                                          .report = paper_report};
 
 static void on_event(void *user, const ApplyEvent *e)
@@ -260,8 +271,11 @@ static void on_event(void *user, const ApplyEvent *e)
 
 static int run(Paper *p, const Goal *g, Msec lease_wait_ms)
 {
-    ApplyContext c = {
-        .stop = &p->stop, .event = on_event, .user = p, .lease_wait_ms = lease_wait_ms};
+    ApplyContext c = {.stop = &p->stop,
+                      .event = on_event,
+                      .user = p,
+                      .lease_wait_ms = lease_wait_ms,
+                      .timeout_ms = p->timeout_ms};
     _cleanup_(world_clear) World w = world_copy(&p->truth);
     _cleanup_(steps_clear) Steps plan = {0};
     int r;
@@ -327,6 +341,7 @@ static void all_goes_well(void **state)
     assert_int_equal(p.starts, 26);
     assert_int_equal(p.dones, 26);
     assert_int_equal(p.fails, 0);
+    assert_int_equal(p.tidied, 1);
     assert_true(p.waits > 0);
     /* Lists are asked for when there is something to see, not all the time. */
     assert_true(p.looks < 40);
@@ -336,7 +351,9 @@ static void all_goes_well(void **state)
     assert_int_equal(p.looks, 1);
     assert_int_equal(p.starts, 0);
     g.destroy = true;
+    p.tidied = 0;
     assert_int_equal(run(&p, &g, 0), 0);
+    assert_int_equal(p.tidied, 0);
     for (size_t i = 0; i < p.truth.items.len; i++)
         assert_true(island_protects(p.truth.items.items[i].kind, p.truth.items.items[i].key));
     assert_int_equal(p.truth.items.len, 4);
@@ -470,6 +487,23 @@ static void never_ready(void **state)
                                      "after 10 min");
 }
 
+/* Migrations may take a day; a server that has gone is nothing to wait for so long. */
+static void silent_while_others_may_take_a_day(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+    _cleanup_(paper_free) Paper p = paper_new();
+
+    (void)state;
+    assert_int_equal(run(&p, &g, 0), 0);
+    p.timeout_ms = 24 * HOUR;
+    paper_attr(&p.truth, RESOURCE_HOST, "web.0", "state", json_string("starting"));
+    paper_attr(&p.truth, RESOURCE_HOST, "web.0", "state_since", json_integer(p.clock - HOUR));
+    paper_attr(&p.truth, RESOURCE_HOST, "web.0", "sent_at", json_integer(p.clock - HOUR));
+    p.lame = true;
+    assert_int_equal(run(&p, &g, 0), -ERR_HEALTH);
+    assert_string_equal(p.last.text, "host web.0: still silent after 10 min");
+}
+
 /* What the plan did not have is refused before anything is done. */
 static void world_changed(void **state)
 {
@@ -549,6 +583,7 @@ int main(void)
         cmocka_unit_test(unhealthy),
         cmocka_unit_test(no_effect),
         cmocka_unit_test(never_ready),
+        cmocka_unit_test(silent_while_others_may_take_a_day),
         cmocka_unit_test(world_changed),
         cmocka_unit_test(leases),
         cmocka_unit_test(took_over),

@@ -1,5 +1,6 @@
 /* The engine: the whole plan of an empty cloud, what comes next in half-done ones, and what it
  * refuses. */
+#include "host/release.h"
 #include "paper.h"
 
 static void assert_next(const Goal *g, const World *w, const char *expected)
@@ -749,6 +750,28 @@ static void databases_begin_once(void **state)
     assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
 }
 
+/* The database's volume is gone, and another one that nothing wants may be it: unless a person says
+ * that it may go. */
+static void a_stray_volume_that_may_go(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_all);
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(steps_clear) Steps steps = {0};
+    _cleanup_(err_clear) Err err = {0};
+    Resource *volume = (Resource *)(uintptr_t)world_find(&w, RESOURCE_VOLUME, "all.0", 0);
+
+    (void)state;
+    free(volume->key);
+    free(volume->name);
+    volume->key = xstrdup("data.0");
+    volume->name = xstrdup("reef-volume-data-0");
+    json_object_set_new(volume->attrs, "server", json_string(""));
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, &err), -ERR_CONFIG);
+    assert_non_null(strstr(err.hint, "say `--delete reef-volume-data-0`"));
+    strlist_add(&g.release, "reef-volume-data-0");
+    assert_int_equal(plan_make(&g, &w, NOW, &steps, NULL), 0);
+}
+
 /* `moved` and both are there: which has the data? */
 static void moved_and_both_there(void **state)
 {
@@ -770,6 +793,74 @@ static void moved_and_both_there(void **state)
                 "stuck volume db.0: `moved` says that volume data.0 becomes it, and both are "
                 "there: delete the one whose data is not needed, or take the line out of the "
                 "island file");
+}
+
+/* The database goes to another volume, and back: what writes has stopped, the old one is kept. */
+static void another_volume(void **state)
+{
+    static const struct {
+        const char *type, *steps;
+    } turns[] = {
+        {"swap=close; restore=0123456789abcdef", "send host web.0\n"},
+        {"db=2; db-before=1; swap=move; restore=0123456789abcdef", "create volume db.0-g2\n"
+                                                                   "attach server db.0 db.0-g2\n"
+                                                                   "send host db.0 stop\n"
+                                                                   "detach server db.0 db.0\n"
+                                                                   "send host db.0\n"},
+        {"db=2; db-before=1", "send host web.0\nsend host db.0\n"},
+        {"db=2; db-before=1; swap=close", "send host web.0\n"},
+        {"db=1; db-before=2; swap=move; turn=2", "attach server db.0 db.0\n"
+                                                 "send host db.0 stop\n"
+                                                 "detach server db.0 db.0-g2\n"
+                                                 "send host db.0\n"},
+        {"db=1; db-before=2", "send host web.0\nsend host db.0\n"},
+    };
+    _cleanup_(goal_clear) Goal first = paper_goal(paper_two_tiers);
+    _cleanup_(world_clear) World w = paper_built(&first);
+
+    (void)state;
+    json_decref(w.mail);
+    w.mail = json_array();
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers);
+        _cleanup_(steps_clear) Steps steps = {0};
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_BODY);
+        _cleanup_(err_clear) Err err = {0};
+        _cleanup_free_ char *name = release_name((int64_t)i + 1);
+        _cleanup_free_ char *type =
+            xasprintf("application/vnd.atoll.release; phase=done; now=\"canary,1,\"; "
+                      "to=\"canary,1,\"; prepare=none; try=1; gate=180; %s",
+                      turns[i].type);
+
+        json_array_append_new(w.mail,
+                              json_make_new("{s:s, s:s}", "name", name, "content_type", type));
+        assert_int_equal(release_want(&w, &g.want, &err), 0);
+        if (i == 0) { /* what a host of a release is told besides is another test's */
+            assert_int_equal(plan_make(&g, &w, NOW, &steps, &err), 0);
+            for (size_t k = 0; k < steps.len; k++)
+                plan_predict(&g, &w, &steps.items[k]);
+            continue;
+        }
+        if (plan_make(&g, &w, NOW, &steps, &err) < 0)
+            fail_msg("%s", err.text);
+        for (size_t k = 0; k < steps.len; k++) {
+            const Step *s = &steps.items[k];
+
+            buf_printf(&text, "%s %s %s%s%s\n", paper_verbs[s->verb], resource_row(s->kind)->prefix,
+                       s->key, s->detail ? " " : "", s->detail ? s->detail : "");
+            plan_predict(&g, &w, s);
+        }
+        if (!streq(text.p, turns[i].steps))
+            fail_msg("turn %zu: %s\n  is:\n%s", i, turns[i].type, text.p);
+    }
+    /* Without a record nobody knows which counts. */
+    _cleanup_(goal_clear) Goal g = paper_goal(paper_two_tiers), again = paper_goal(paper_two_tiers);
+    _cleanup_(err_clear) Err err = {0};
+    json_array_clear(w.mail);
+    assert_int_equal(release_want(&w, &g.want, &err), -ERR_AMBIGUOUS);
+    paper_remove(&w, RESOURCE_VOLUME, "db.0");
+    assert_int_equal(release_want(&w, &again.want, &err), 0);
+    assert_non_null(goal_find(&again, RESOURCE_VOLUME, "db.0-g2"));
 }
 
 /* Put back without a word about the volume: after the whole move, and in its middle. */
@@ -1045,8 +1136,10 @@ int main(void)
         cmocka_unit_test(replaced_in_any_state),
         cmocka_unit_test(stopped_before_detached),
         cmocka_unit_test(databases_begin_once),
+        cmocka_unit_test(a_stray_volume_that_may_go),
         cmocka_unit_test(moved_and_both_there),
         cmocka_unit_test(only_and_dead_ends),
+        cmocka_unit_test(another_volume),
         cmocka_unit_test(the_file_is_put_back),
         cmocka_unit_test(cut_off_but_serving),
         cmocka_unit_test(dead_generation),

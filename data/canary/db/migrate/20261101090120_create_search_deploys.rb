@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# There is no search: a row says that `tootctl search deploy` was run.
+# A row says that `tootctl search deploy` was run, and by which release.
 lambda do |db|
   db.exec(<<~SQL)
     CREATE TABLE search_deploys (

@@ -1,0 +1,435 @@
+/* atoll scale: keeps a worker tier as large as its queues need it. */
+#include "base/log.h"
+#include "cmd/scale.h"
+#include "cmd/scale_pool.h"
+#include "host/role_services.h"
+#include "io/child.h"
+#include "io/crypt.h"
+#include "io/file.h"
+#include "scale/scaler.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define SLICE_MS 100
+/* Connections for the streaming service, backups, a person. */
+#define PG_SPARE 30
+#define LEASE_TICKS 4
+#define LEASE_LEAST (20 * SECOND)
+
+typedef struct Options {
+    const char *tier, *redis, *user, *password_file, *sentinel, *prefix, *policy, *record, *package;
+    const char *config, *exec;
+    int64_t every_ms, drain_ms, join_ms, retry_ms;
+    bool dry_run;
+} Options;
+
+static const Opt options[] = {
+    {.name = "tier",
+     .type = OPT_STRING,
+     .argument = "NAME",
+     .sentence = "Which tier, where the file has several with `scale`.",
+     .offset = offsetof(Options, tier)},
+    {.name = "dry-run",
+     .type = OPT_FLAG,
+     .sentence = "Look and decide, but change nothing: no server, no lease, no signal.",
+     .offset = offsetof(Options, dry_run)},
+    {.name = "record",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "Append every observation to FILE, for `atoll scale replay`.",
+     .offset = offsetof(Options, record)},
+    {.name = "every",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "From one look to the next.",
+     .offset = offsetof(Options, every_ms),
+     .def = "15s",
+     .min = SECOND,
+     .max = 5 * MINUTE},
+    {.name = "drain",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "A server that goes may take so long for the jobs it has; then they are put back.",
+     .offset = offsetof(Options, drain_ms),
+     .def = "10m"},
+    {.name = "join",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "A new server has to take jobs within so long, else it is given up.",
+     .offset = offsetof(Options, join_ms),
+     .def = "15m"},
+    {.name = "retry",
+     .type = OPT_SPAN,
+     .argument = "SPAN",
+     .sentence = "After three in a row were given up, one more is tried so much later.",
+     .offset = offsetof(Options, retry_ms),
+     .def = "10m"},
+    OPT_SCALE_POLICY(Options),
+    {.name = "redis",
+     .type = OPT_STRING,
+     .argument = "HOST[:PORT]",
+     .sentence = "Where Sidekiq's Redis is (default: the island's own).",
+     .offset = offsetof(Options, redis)},
+    {.name = "redis-user",
+     .type = OPT_STRING,
+     .argument = "NAME",
+     .sentence = "A user of Redis's ACL.",
+     .offset = offsetof(Options, user)},
+    {.name = "redis-password-file",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "Its first line is the password (default: the island's vault has it).",
+     .offset = offsetof(Options, password_file)},
+    {.name = "sentinel",
+     .type = OPT_STRING,
+     .argument = "NAME",
+     .sentence = "--redis is a Sentinel, and this the master's name.",
+     .offset = offsetof(Options, sentinel)},
+    {.name = "prefix",
+     .type = OPT_STRING,
+     .argument = "TEXT",
+     .sentence = "What all keys of Sidekiq begin with (REDIS_NAMESPACE, with a colon).",
+     .offset = offsetof(Options, prefix),
+     .def = ""},
+    {.name = "exec",
+     .type = OPT_STRING,
+     .argument = "COMMAND",
+     .sentence = "Servers are this command's, and there is no island: needs --config and --redis.",
+     .offset = offsetof(Options, exec)},
+    {.name = "config",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "Bounds and deadlines as JSON: what an observation has as cfg (doc/scale.md).",
+     .offset = offsetof(Options, config)},
+    OPT_PACKAGE(Options, ", which new servers install."),
+    OPT_END,
+};
+
+typedef struct Run {
+    Cmd *c;
+    const Options *o;
+    ScaleConfig config;
+    PlanPool plan;
+    ExecPool exec;
+    Secret *password;
+    char *host, *lease, *holder;
+    int port;
+    FILE *record;
+    int desired; /* the last that was said */
+    ScaleBinding binding;
+    bool redis_away, api_away, said, follows;
+} Run;
+
+static void run_clear(Run *r)
+{
+    pool_plan_clear(&r->plan);
+    pool_child_end(&r->exec.child);
+    (void)secret_free(r->password);
+    free(r->host);
+    free(r->lease);
+    free(r->holder);
+    if (r->record)
+        (void)fclose(r->record); /* each line was flushed */
+}
+DEFINE_CLEAR(Run, run_clear)
+
+static void add_queue(ScaleConfig *c, const char *name, double slo_s)
+{
+    ScaleQueue *q = &c->queues[c->n_queues++];
+
+    *q = (ScaleQueue){.slo_s = slo_s, .weight = role_queue_weight(name)};
+    snprintf(q->name, sizeof q->name, "%s", name);
+}
+
+/* Each thread of Mastodon's has one of its own. */
+static int connections(const Tier *t)
+{
+    static const Role roles[] = {ROLE_WEB, ROLE_WORKER};
+    int n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        if (t->roles & ROLE_BIT(roles[i]))
+            n += t->count * t->processes[roles[i]] * t->threads[roles[i]];
+    return n;
+}
+
+/* What the island file's `scale` says. */
+static int config_of_tier(const Island *island, const Tier *t, ScaleConfig *c, Err *err)
+{
+    static const struct {
+        const char *name;
+        double slo_s;
+    } usual[] = {{"default", 30}, {"push", 60}, {"ingress", 120}, {"pull", 600}};
+
+    c->min = t->scale.min;
+    c->max = t->scale.max;
+    c->threads = t->processes[ROLE_WORKER] * t->threads[ROLE_WORKER];
+    c->boot_s = (double)t->scale.boot_ms / SECOND;
+    c->budget = t->scale.budget_h;
+    c->pg_max = ROLE_POSTGRES_CONNECTIONS;
+    c->pg_reserved = PG_SPARE;
+    for (size_t i = 0; i < island->n_tiers; i++)
+        c->pg_reserved += &island->tiers[i] == t ? 0 : connections(&island->tiers[i]);
+    for (size_t i = 0; i < t->scale.queues.len && i < SCALE_QUEUES; i++)
+        add_queue(c, t->scale.queues.items[i].queue,
+                  (double)t->scale.queues.items[i].slo_ms / SECOND);
+    for (size_t i = 0; i < ARRAY_LEN(usual) && t->scale.queues.len == 0; i++)
+        add_queue(c, usual[i].name, usual[i].slo_s);
+    return cmd_scale_policy(t->scale.policy, c, err);
+}
+
+static int find_tier(Run *r, Err *err)
+{
+    const Tier *found = NULL;
+
+    for (size_t i = 0; i < r->c->island.n_tiers; i++) {
+        const Tier *t = &r->c->island.tiers[i];
+        if (!t->scale.on || (r->o->tier && !streq(t->name, r->o->tier)))
+            continue;
+        if (found) {
+            (void)err_set(err, ERR_USAGE, "servers.%s and servers.%s have `scale`", found->name,
+                          t->name);
+            return err_hint(err, "--tier says which; each has an `atoll scale` of its own");
+        }
+        found = t;
+    }
+    if (!found) {
+        (void)err_set(err, ERR_CONFIG, "%s%s has no `scale`", r->o->tier ? "servers." : "",
+                      r->o->tier ? r->o->tier : r->c->common.file);
+        return err_hint(err, "servers: {worker: {..., scale: {min: 1, max: 5}}}");
+    }
+    r->plan = (PlanPool){.c = r->c, .tier = found, .package = r->o->package};
+    r->lease = xasprintf("%s.%s", r->c->island.name, found->name);
+    return config_of_tier(&r->c->island, found, &r->config, err);
+}
+
+static int read_config(Run *r, Err *err)
+{
+    _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+    if (!r->o->config)
+        return 0;
+    int k = file_read(r->o->config, &text, err);
+    if (k < 0)
+        return k;
+    _cleanup_json_ json_t *cfg = json_parse_new(text.p, text.len, err);
+    k = cfg ? scale_config_read(cfg, &r->config, err) : -ERR_CONFIG;
+    return k < 0 ? err_wrap(err, "%s", r->o->config) : 0;
+}
+
+static int read_password(Run *r, Err *err)
+{
+    _cleanup_(buf_wipe) Buf text = BUF_INIT(BUF_MAX_LINE);
+    const Vault *vault = NULL;
+
+    if (r->o->password_file) {
+        int k = file_read(r->o->password_file, &text, err);
+        if (k == 0)
+            r->password = secret_new(text.p, strcspn(text.p, "\r\n"));
+        return k;
+    }
+    if (r->o->exec || r->o->redis)
+        return 0;
+    int k = cmd_need_vault(r->c, false, &vault, err);
+    if (k == 0 && vault_secret(vault, "redis_password"))
+        r->password = secret_copy(vault_secret(vault, "redis_password"));
+    return k;
+}
+
+/* Where Redis is: as was said, else where the island has it. */
+static int find_redis(Run *r, Err *err)
+{
+    const char *given = r->o->redis;
+    const char *colon = given ? strrchr(given, ':') : NULL;
+    int64_t port = r->o->sentinel ? 26379 : 6379;
+
+    if (colon && (strchr(given, ':') == colon) && !parse_int(colon + 1, 1, 65535, &port))
+        return err_set(err, ERR_USAGE, "--redis %s: HOST[:PORT]", given);
+    r->port = (int)port;
+    if (given) {
+        bool v6 = colon && strchr(given, ':') != colon;
+        r->host = xstrndup(given, colon && !v6 ? (size_t)(colon - given) : strlen(given));
+        return 0;
+    }
+    Pool pool = {0};
+    int k = r->o->exec ? 0 : pool_plan.look(&r->plan, &pool, err);
+    pool_clear(&pool);
+    if (k < 0)
+        return k;
+    if (!r->plan.redis)
+        return err_set(err, ERR_NOT_FOUND, "it is not known where Redis is: --redis says so");
+    r->host = xstrdup(r->plan.redis);
+    return 0;
+}
+
+static int open_all(Run *r, Err *err)
+{
+    const Options *o = r->o;
+    int k = 0;
+
+    scale_config_default(&r->config);
+    if (o->exec && (!o->config || !o->redis))
+        return err_set(err, ERR_USAGE, "--exec needs --config and --redis: there is no island");
+    if (o->exec) {
+        r->exec.command = o->exec;
+        r->lease = xstrdup("pool");
+    } else {
+        k = cmd_prepare(r->c, NEED_ISLAND | NEED_CLOUD, err);
+        if (k == 0)
+            k = find_tier(r, err);
+    }
+    if (k == 0)
+        k = read_config(r, err);
+    if (k == 0)
+        k = cmd_scale_policy(o->policy, &r->config, err);
+    if (k == 0)
+        k = read_password(r, err);
+    if (k == 0)
+        k = find_redis(r, err);
+    if (k == 0 && o->record && !(r->record = fopen(o->record, "ae")))
+        k = err_set(err, ERR_IO, "cannot write %s: %m", o->record);
+    uint64_t nonce = 0;
+    char who[320];
+    crypt_random(&nonce, sizeof nonce);
+    cmd_holder(who);
+    r->holder = xasprintf("%s %d %016llx", who, (int)getpid(), (unsigned long long)nonce);
+    return k;
+}
+
+static void note(const Run *r, const ScalerTick *t)
+{
+    if (!r->record)
+        return;
+    json_t *line = scale_observation_new(&r->config, &t->seen);
+    json_object_set_new(line, "decided", json_integer(t->decision.desired));
+    _cleanup_free_ char *text = json_text_new(line);
+    if (fprintf(r->record, "%s\n", text) < 0 || fflush(r->record) != 0)
+        log_warn("cannot write the recording: %m");
+    json_decref(line);
+}
+
+static void say_json(const Run *r, const ScalerTick *t)
+{
+    json_t *line = scale_decision_new(&r->config, &t->seen, &t->decision);
+
+    json_object_set_new(line, "event", json_string("scale"));
+    json_object_set_new(line, "did", json_list_new(&t->did));
+    json_object_set_new(line, "leader", json_boolean(t->leader));
+    cmd_json(line);
+}
+
+/* Each trouble once when it begins, and once when it is over. */
+static void trouble(bool *state, bool now, const Err *err, const char *over)
+{
+    if (now && !*state)
+        log_warn("%s: the size is held", err->text ? err->text : "what Redis counts was reset");
+    else if (!now && *state)
+        log_info("%s", over);
+    *state = now;
+}
+
+static void say(Run *r, const ScalerTick *t)
+{
+    const ScaleDecision *d = &t->decision;
+    int standing = t->seen.pool.active + t->seen.pool.booting;
+    char when[TIME_TEXT_MAX];
+
+    trouble(&r->redis_away, !t->seen.redis_ok, &t->redis, "Redis tells again");
+    trouble(&r->api_away, !t->seen.api_ok, &t->api, "the servers can be looked at again");
+    if (t->act.text)
+        log_warn("%s", t->act.text);
+    if (t->seen.redis_ok && !t->leader && !r->follows && !r->o->dry_run)
+        log_info("%s has the lease: this one only looks on", t->holder ? t->holder : "another");
+    r->follows = t->seen.redis_ok && !t->leader;
+    if (r->c->common.json) {
+        say_json(r, t);
+        return;
+    }
+    time_format((Msec)(t->seen.epoch * 1000), false, when);
+    if (!r->said || d->desired != r->desired || d->binding != r->binding)
+        cmd_say(r->c, "%s  %d%s, wanted %d: %s (%s)\n", when, standing,
+                t->seen.pool.booting ? " with those that boot" : "", d->desired, d->reason,
+                scale_bindings[d->binding]);
+    for (size_t i = 0; i < t->did.len; i++)
+        cmd_say(r->c, "%s  %s\n", when, t->did.items[i]);
+    r->said = true;
+    r->desired = d->desired;
+    r->binding = d->binding;
+}
+
+static void wait_for(const Run *r, Msec until)
+{
+    while (!*r->c->stop && time_mono() < until)
+        time_sleep(MIN(SLICE_MS, until - time_mono()));
+}
+
+static int run(Cmd *c, char **operands, Err *err)
+{
+    (void)operands; /* none */
+    _cleanup_(run_clear) Run r = {.c = c, .o = c->options};
+
+    int k = open_all(&r, err);
+    if (k < 0)
+        return k;
+    const Options *o = r.o;
+    Msec lease = MAX(LEASE_TICKS * o->every_ms, LEASE_LEAST);
+    Scaler *s = scaler_new(&(ScalerOptions){
+        .config = &r.config,
+        .redis = {.host = r.host,
+                  .port = r.port,
+                  .password = r.password,
+                  .user = o->user,
+                  .sentinel = o->sentinel,
+                  .timeout_ms = 2 * SECOND},
+        .observe = {.prefix = o->prefix,
+                    .lease = o->dry_run ? NULL : r.lease,
+                    .holder = r.holder,
+                    .lease_ms = lease},
+        .tick_ms = o->every_ms,
+        .rules = {.join_ms = o->join_ms, .drain_ms = o->drain_ms, .retry_ms = o->retry_ms},
+        .driver = o->exec ? &pool_exec : &pool_plan,
+        .self = o->exec ? (void *)&r.exec : (void *)&r.plan,
+        .dry_run = o->dry_run});
+    child_notify("READY=1");
+    for (Msec at = time_mono(); !*c->stop; at = MAX(at + o->every_ms, time_mono())) {
+        wait_for(&r, at);
+        if (*c->stop)
+            break;
+        _cleanup_(scaler_tick_clear) ScalerTick t = {0};
+        scaler_tick(s, time_mono(), time_now(), &t);
+        say(&r, &t);
+        note(&r, &t);
+    }
+    child_notify("STOPPING=1");
+    (void)scaler_free(s);
+    return 0;
+}
+
+const Verb verb_scale = {
+    .name = "scale",
+    .usage = "scale [options]",
+    .sentence = "Keep a worker tier as large as its queues need it.",
+    .text =
+        "Looks at Sidekiq's queues in Redis and at the tier's servers, decides how many there "
+        "should "
+        "be (doc/scale.md says how), and has the same engine as `atoll apply` make or remove them, "
+        "within the bounds of the island file's `scale`. Each decision is one line; with --json "
+        "with all it was made of. It stays in the foreground until a signal; SIGTERM leaves the "
+        "pool as it is.\n\n"
+        "A server goes only when it has finished: it is told over Redis to take no more jobs, is "
+        "waited for until no job is left on two heartbeats, and then stopped and deleted. Never "
+        "the "
+        "one with Mastodon's schedule, nor the last that takes a queue. Without Redis or without "
+        "the cloud nothing is removed. Of two that run, one acts: the lease is in Redis.\n\n"
+        "With --exec the servers are somebody else's: `COMMAND list` prints a line for each (its "
+        "name, which its Sidekiq has as host name or DYNO; maybe `error` or `leaving`; maybe its "
+        "age in seconds), and `COMMAND set SIZE [NAME...]` makes them SIZE, without those NAMEs, "
+        "which have finished, or, after --drain, were just sent TERM: who deletes them at once "
+        "loses "
+        "their jobs. ATOLL_GENERATION is a number that grows with each change of who "
+        "acts.",
+    .options_size = sizeof(Options),
+    .options = options,
+    .run = run,
+};
