@@ -16,7 +16,7 @@ from backup import *
 from harness import *
 from pg import *
 
-CRASHES = int(os.environ.get("ATOLL_CRASHES", "10"))
+CRASHES = int(os.environ.get("ATOLL_CRASHES", "4"))
 STRICT = bool(os.environ.get("ATOLL_STRICT"))
 SWIFT = os.environ.get("ATOLL_SWIFT")
 CLIENTS = 4

@@ -6,8 +6,8 @@ lost, a later run heals, `backup verify` finds nothing, and the primary waits on
 Requests are counted as they arrive at pocket. Cases are taken by chance, and none begins once most of a minute is
 over; the seed is printed.
 
-    ATOLL_TORTURE_SEED=N    the same cases again
-    ATOLL_TORTURE=N         N requests of each, and all faults; 0: every request
+    ATOLL_BACKUP_SEED=N    the same cases again
+    ATOLL_BACKUP_TORTURE=N N requests of each, and all faults; 0: every request
 """
 import concurrent.futures
 import os
@@ -20,9 +20,9 @@ from backup import *
 from harness import *
 from pg import *
 
-POINTS = os.environ.get("ATOLL_TORTURE")
+POINTS = os.environ.get("ATOLL_BACKUP_TORTURE")
 LANES = 2 if POINTS else 1
-SEED = int(os.environ.get("ATOLL_TORTURE_SEED", random.randrange(1 << 32)))
+SEED = int(os.environ.get("ATOLL_BACKUP_SEED", random.randrange(1 << 32)))
 SAMPLE_S = 3  # of cases begun, in each of the four tests
 LAST_S = 40  # no test begins later
 STARTED = time.monotonic()
@@ -48,7 +48,7 @@ BASE_PUTS = "PUT /v1/*/bk/host/[pb]a*"
 
 def in_time():
     if not POINTS and time.monotonic() - STARTED > LAST_S:
-        raise Skipped(f"the minute is over (seed {SEED}); ATOLL_TORTURE=0 takes all")
+        raise Skipped(f"the minute is over (seed {SEED}); ATOLL_BACKUP_TORTURE=0 takes all")
 
 
 class World:

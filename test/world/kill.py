@@ -2,7 +2,7 @@
 of each key, counted from pocket's rows and with Debian's `openstack` client; /ready is 200. The same
 with connections reset, answers cut short, and errors of the service.
 
-ATOLL_KILLS=N takes N points instead of 20 (the sanitizer run samples).
+ATOLL_KILLS=N takes N points instead of 20.
 """
 import concurrent.futures
 import os

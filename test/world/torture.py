@@ -4,7 +4,7 @@ what an undisturbed run leaves: one object of each key, nothing else; and the up
 is still the vault's. The same with 30 % of the calls answered by 429, and 1 % of them reset.
 
 The servers are hollow (their programs are not run), asynchronous states end after so many lists, and
-requests are counted as they arrive at pocket. ATOLL_TORTURE=N takes N points of each run (default 12);
+requests are counted as they arrive at pocket. ATOLL_TORTURE=N takes N points of each run (default 2);
 0 takes every one of them.
 """
 import concurrent.futures
@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
 
 LANES = 3
-POINTS = int(os.environ.get("ATOLL_TORTURE", "12"))
+POINTS = int(os.environ.get("ATOLL_TORTURE", "2"))
 OPTIONS = ["--no-servers", "--settle-lists", "2"]
 SMALL = ISLAND_HEAD + """\
   web: {flavor: c1.c2r2, roles: [edge, web, worker]}
