@@ -10,9 +10,10 @@ typedef struct MailBox {
     const char *hello_hash; /* borrowed, as the rest of this kind */
     Str sent_hello;
     int64_t sent, seen;
-    int64_t last;            /* the highest number, asks included */
-    VEC(int64_t) asks;       /* their numbers */
-    Str sent_spec, sent_key; /* these and the rest: borrowed from the listing; NULL: none */
+    int64_t last;      /* the highest number, asks included */
+    VEC(int64_t) asks; /* their numbers */
+    Str sent_spec, sent_peers,
+        sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_at, sent_until;
     bool sent_scheduler;
     json_t *keeps, *kept; /* role: disk; owned */
@@ -127,6 +128,7 @@ static void read_in(Str name, const json_t *object, MailBox *box)
     if (!time_parse(json_str_or(object, "last_modified", ""), &box->sent_at))
         box->sent_at = 0;
     box->sent_spec = read_hex(type, "spec");
+    box->sent_peers = read_hex(type, "peers");
     box->sent_key = read_hex(type, "key");
     box->sent_hello = read_hex(type, "hello");
     box->sent_until = read_until(type);
@@ -214,6 +216,11 @@ static bool other_hello(const MailBox *box)
            strncmp(box->hello_hash, box->sent_hello.p, 16) != 0;
 }
 
+static void set_str(json_t *attrs, const char *name, Str value)
+{
+    json_object_set_new(attrs, name, json_stringn(value.n ? value.p : "", value.n));
+}
+
 static json_t *host_attrs_new(const Resource *server, const json_t *listing)
 {
     const char *nonce = json_str_or(server->attrs, "metadata.atoll-boot", "");
@@ -226,10 +233,9 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                                   box.hello ? 1 : 0, "hello_at", (json_int_t)box.hello_at, "sent",
                                   (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
                                   (json_int_t)box.since, "report", box.report ? box.report : "");
-    json_object_set_new(attrs, "sent_spec",
-                        json_stringn(box.sent_spec.n ? box.sent_spec.p : "", box.sent_spec.n));
-    json_object_set_new(attrs, "sent_key",
-                        json_stringn(box.sent_key.n ? box.sent_key.p : "", box.sent_key.n));
+    set_str(attrs, "sent_spec", box.sent_spec);
+    set_str(attrs, "sent_peers", box.sent_peers);
+    set_str(attrs, "sent_key", box.sent_key);
     json_object_set_new(attrs, "hello_other", json_boolean(other_hello(&box)));
     json_object_set_new(attrs, "sent_at", json_integer((json_int_t)box.sent_at));
     json_object_set_new(attrs, "next", json_integer((json_int_t)box.last + 1));

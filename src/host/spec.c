@@ -184,6 +184,14 @@ bool host_was_sent(const Resource *have, const json_t *spec)
     return streq(json_str(have->attrs, "sent_spec"), hash);
 }
 
+bool host_knows_peers(const Resource *have, const json_t *spec)
+{
+    char hash[17];
+
+    host_peers_hash(spec, hash);
+    return streq(json_str(have->attrs, "sent_peers"), hash);
+}
+
 /* Its server is being deleted. */
 static bool is_leaving(const Resource *host, const World *w)
 {
@@ -230,13 +238,27 @@ int host_current(const World *w, const char *key)
     return best ? best->generation : 0;
 }
 
-void host_spec_hash(const json_t *spec, char ret[static 17])
+static void hash_text(Str text, char ret[static 17])
 {
-    _cleanup_free_ char *text = json_text_new(spec);
     _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
 
-    crypt_hash(CRYPT_SHA256, str_of(text), &hex);
+    crypt_hash(CRYPT_SHA256, text, &hex);
     BUG_IF(hex.len < 16);
     memcpy(ret, hex.p, 16);
     ret[16] = '\0';
+}
+
+void host_spec_hash(const json_t *spec, char ret[static 17])
+{
+    _cleanup_free_ char *text = json_text_new(spec);
+
+    hash_text(str_of(text), ret);
+}
+
+void host_peers_hash(const json_t *spec, char ret[static 17])
+{
+    const json_t *peers = json_object_get(spec, "peers");
+    _cleanup_free_ char *text = peers ? json_text_new(peers) : NULL;
+
+    hash_text(str_of(text ? text : ""), ret);
 }

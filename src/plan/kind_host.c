@@ -12,6 +12,8 @@
 /* Of a boot that nobody has seen, and of services that start after it. */
 #define BOOT_GUESS MINUTE
 #define SERVICES_S 3
+/* The edge asks a server that did not answer again after 2 s (role_edge.c). */
+#define SEEN_AGAIN (4 * SECOND)
 
 /* Half of the life is for the operator to come back in. */
 static bool ends_soon(const Turn *t, const Resource *have)
@@ -52,6 +54,111 @@ static bool was_refused(const Turn *t, const Resource *have)
            t->now - json_int(have->attrs, "state_since", 0) > REFUSED_AGAIN;
 }
 
+/* Its services are as they are to be, or have failed at it: nothing is under way. */
+static bool is_settled(const Resource *have, const json_t *spec)
+{
+    return spec && host_was_sent(have, spec) &&
+           json_int(have->attrs, "seen", 0) >= json_int(have->attrs, "sent", 0) &&
+           !streq(json_str(have->attrs, "state"), "starting");
+}
+
+static bool hears(const Turn *t, const Resource *have)
+{
+    const Resource *server = turn_ready_at(t, RESOURCE_SERVER, have->key, have->generation);
+    Msec until = json_int(have->attrs, "sent_until", 0);
+
+    return server && json_bool(have->attrs, "hello", false) &&
+           json_int(have->attrs, "sent", 0) > 0 && !mail_silent(have, t->now) &&
+           (!until || until > t->now);
+}
+
+static bool is_healthy(const Resource *have)
+{
+    return streq(json_str(have->attrs, "state"), "healthy");
+}
+
+static bool has_role(const Resource *want, Role role)
+{
+    return json_list_has(json_object_get(want->attrs, "roles"), role_rows[role].name);
+}
+
+static bool serves_the_world(const Resource *want)
+{
+    return has_role(want, ROLE_EDGE) || has_role(want, ROLE_WEB) || has_role(want, ROLE_STREAM);
+}
+
+/* The other servers of its tier that can be told something, as wanted: NULL ends. */
+static const Resource *next_twin(Turn *t, const Resource *want, size_t *i)
+{
+    while (*i < t->g->want.len) {
+        const Resource *other = &t->g->want.items[(*i)++];
+
+        if (other->kind != RESOURCE_HOST || streq(other->key, want->key) ||
+            !same_tier(other->key, want->key) || !is_asked(t->g, RESOURCE_HOST, other->key))
+            continue;
+        other = turn_want(t, other);
+        const Resource *have = turn_find_at(t, RESOURCE_HOST, other->key, other->generation);
+        if (have && hears(t, have) && !json_bool(have->attrs, "hello_other", false))
+            return other;
+    }
+    return NULL;
+}
+
+/* It does Mastodon's work, and does it well: then new servers come up before it is told to leave
+ * some of it to them. */
+static bool works(const Resource *want, const Resource *have)
+{
+    return is_healthy(have) && (serves_the_world(want) || has_role(want, ROLE_WORKER));
+}
+
+/* Servers of one tier take other settings one after the other if they serve the world, and else all
+ * after the first; with one that does not become healthy it ends. Not if those whom they talk to
+ * have moved: then none of them works until it is told. True if it is not its turn yet. */
+static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, const json_t *spec)
+{
+    bool proven = false, blocked = false;
+    const Resource *other;
+    Msec fresh = 0;
+    size_t i = 0;
+
+    if (!works(want, have) || !host_knows_peers(have, spec))
+        return false;
+    while ((other = next_twin(t, want, &i))) {
+        const Resource *twin = turn_find_at(t, RESOURCE_HOST, other->key, other->generation);
+        _cleanup_json_ json_t *its = host_spec_new(other, t->w);
+        bool well = is_settled(twin, its) && is_healthy(twin);
+        Msec since = well ? json_int(twin->attrs, "state_since", 0) : 0;
+
+        if (its && host_was_sent(twin, its))
+            blocked |= !well;
+        else
+            blocked |= goal_find(t->g, RESOURCE_HOST, twin->key) <
+                       goal_find(t->g, RESOURCE_HOST, want->key);
+        proven |= well;
+        if (t->now - since < SEEN_AGAIN)
+            fresh = MAX(fresh, since);
+    }
+    if (proven && !serves_the_world(want))
+        return false;
+    if (blocked)
+        turn_blocked(t, have, "another server of its tier takes its settings first");
+    else if (fresh)
+        turn_wait(t, have, &(State){STATE_WAIT, "another of its tier serves first", fresh});
+    return blocked || fresh;
+}
+
+/* While it restarts its services. */
+static int downtime_s(Turn *t, const Resource *want, const Resource *have)
+{
+    bool alone = has_role(want, ROLE_EDGE) || has_role(want, ROLE_POSTGRES) ||
+                 has_role(want, ROLE_REDIS) || has_role(want, ROLE_SEARCH);
+    size_t i = 0;
+
+    if (!is_healthy(have))
+        return 0;
+    return alone || !next_twin(t, want, &i) ? SERVICES_S : 0;
+}
+
 static void host_send(Turn *t, const Resource *want, const Resource *have, bool same)
 {
     Msec until = json_int(have->attrs, "sent_until", 0);
@@ -77,7 +184,7 @@ static void host_send(Turn *t, const Resource *want, const Resource *have, bool 
         return;
     }
     s = turn_step(t, KIND_SEND, have, NULL, "its settings are not what the island file makes them");
-    s->downtime_s = streq(json_str(have->attrs, "state"), "healthy") ? SERVICES_S : 0;
+    s->downtime_s = downtime_s(t, want, have);
     s->loss = left_behind_new(t, want);
 }
 
@@ -102,24 +209,6 @@ static void host_report(Turn *t, const Resource *have)
     } else {
         turn_wait(t, have, &(State){STATE_WAIT, "starting services"});
     }
-}
-
-/* Its services are as they are to be, or have failed at it: nothing is under way. */
-static bool is_settled(const Resource *have, const json_t *spec)
-{
-    return spec && host_was_sent(have, spec) &&
-           json_int(have->attrs, "seen", 0) >= json_int(have->attrs, "sent", 0) &&
-           !streq(json_str(have->attrs, "state"), "starting");
-}
-
-static bool hears(const Turn *t, const Resource *have)
-{
-    const Resource *server = turn_ready_at(t, RESOURCE_SERVER, have->key, have->generation);
-    Msec until = json_int(have->attrs, "sent_until", 0);
-
-    return server && json_bool(have->attrs, "hello", false) &&
-           json_int(have->attrs, "sent", 0) > 0 && !mail_silent(have, t->now) &&
-           (!until || until > t->now);
 }
 
 bool turn_told(const Turn *t, const Resource *want)
@@ -244,17 +333,6 @@ int turn_boot_s(const Turn *t, const char *key)
     return (int)(took / SECOND) + SERVICES_S;
 }
 
-/* It does Mastodon's work, and does it well: then new servers come up before it is told to leave
- * some of it to them. */
-static bool works(const Resource *want, const Resource *have)
-{
-    const json_t *roles = json_object_get(want->attrs, "roles");
-
-    return streq(json_str(have->attrs, "state"), "healthy") &&
-           (json_list_has(roles, "edge") || json_list_has(roles, "web") ||
-            json_list_has(roles, "stream") || json_list_has(roles, "worker"));
-}
-
 /* A volume that it is to have is still another server's. */
 static bool waits_for_volume(const Turn *t, const Resource *want)
 {
@@ -277,8 +355,7 @@ static bool comes_up(Turn *t, const Resource *want)
         return false;
     if (!have || !json_bool(have->attrs, "hello", false))
         return !have || !have->created_at || t->now < have->created_at + HELLO_LIMIT;
-    return json_int(have->attrs, "sent", 0) <= 1 &&
-           !streq(json_str(have->attrs, "state"), "healthy") && !mail_failed(have);
+    return json_int(have->attrs, "sent", 0) <= 1 && !is_healthy(have) && !mail_failed(have);
 }
 
 bool others_come_up(Turn *t, const Resource *self)
@@ -365,6 +442,9 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
     else if (sent && !same && works(want, have) && !json_bool(spec, "paused", false) &&
              others_come_up(t, want))
         turn_blocked(t, have, "new servers come up first");
+    else if (sent && !same && !json_bool(spec, "paused", false) &&
+             wait_for_twins(t, want, have, spec))
+        return;
     else if (!sent || !same || ends_soon(t, have) || was_refused(t, have))
         host_send(t, want, have, same);
     else

@@ -533,7 +533,7 @@ static const struct {
      "send host jobs.0\n"
      "send host jobs.1\n"
      "send host web.0 (3 s)\n"
-     "send host jobs.0 (3 s)\n"},
+     "send host jobs.0\n"},
     /* From two web servers and two of jobs to one each. */
     {paper_more,
      PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
@@ -990,6 +990,63 @@ static void built_in_vain(void **state)
     assert_next(&g, &w, "send host web.0; stuck server web.1: the cloud says ERROR, and not why");
 }
 
+/* Two servers that serve the world take other settings in turn, and a bad one only once. */
+static void one_server_at_a_time(void **state)
+{
+    _cleanup_(goal_clear) Goal g = paper_goal(
+        PAPER_HEAD "  front: {flavor: small, roles: [edge]}\n"
+                   "  web: {flavor: small, count: 3, roles: [web, stream]}\n"
+                   "  db: {flavor: big, roles: [worker, postgres, redis], volume: {size: 50GB}}\n");
+    static const char *const old = "0000000000000000";
+    _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_json_ json_t *sent = json_deep_copy(
+        json_object_get(world_find(&w, RESOURCE_HOST, "web.0", 0)->attrs, "sent_spec"));
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        paper_attr(&w, RESOURCE_HOST, (const char *[]){"web.0", "web.1", "web.2"}[i], "sent_spec",
+                   json_string(old));
+    assert_next(&g, &w, "send host web.0");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_spec", json_copy(sent));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("starting"));
+    assert_next(&g, &w, "wait host web.0: starting services");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    assert_next(&g, &w, "stuck host web.0: its services did not become healthy");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("healthy"));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - 3 * SECOND));
+    assert_next(&g, &w, "wait host web.1: another of its tier serves first");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - 4 * SECOND));
+    assert_next(&g, &w, "send host web.1");
+
+    /* Of workers the first alone, and then all. */
+    _cleanup_(goal_clear) Goal jobs =
+        paper_goal(PAPER_HEAD "  jobs: {flavor: small, count: 3, roles: [worker]}\n"
+                              "  db: {flavor: big, roles: [edge, web, postgres, redis], "
+                              "volume: {size: 50GB}}\n");
+    _cleanup_(world_clear) World idle = paper_built(&jobs);
+    for (int i = 0; i < 3; i++)
+        paper_attr(&idle, RESOURCE_HOST, (const char *[]){"jobs.0", "jobs.1", "jobs.2"}[i],
+                   i ? "sent_spec" : "state", json_string(i ? old : "starting"));
+    assert_next(&jobs, &idle, "wait host jobs.0: starting services");
+    paper_attr(&idle, RESOURCE_HOST, "jobs.0", "state", json_string("healthy"));
+    assert_next(&jobs, &idle, "send host jobs.1; send host jobs.2");
+
+    /* Who does not work has nothing to lose, and who is silent is not waited for. */
+    paper_attr(&w, RESOURCE_HOST, "web.2", "state", json_string("failed"));
+    assert_next(&g, &w, "send host web.1; send host web.2");
+    paper_attr(&w, RESOURCE_HOST, "web.2", "state", json_string("healthy"));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "sent_at", json_integer(NOW - HOUR));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "state_since", json_integer(NOW - HOUR));
+    assert_next(&g, &w, "send host web.1; send host web.2");
+
+    /* Nor is anybody while what they all talk to is elsewhere. */
+    paper_attr(&w, RESOURCE_HOST, "web.1", "sent_at", json_integer(0));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "state_since", json_integer(0));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "sent_peers", json_string(old));
+    paper_attr(&w, RESOURCE_HOST, "web.2", "sent_peers", json_string(old));
+    assert_next(&g, &w, "send host web.1; send host web.2");
+}
+
 /* What somebody took away by hand, and atoll can't give back. */
 static void taken_by_hand(void **state)
 {
@@ -1146,6 +1203,7 @@ int main(void)
         cmocka_unit_test(never_reported),
         cmocka_unit_test(failed_tier_grows),
         cmocka_unit_test(built_in_vain),
+        cmocka_unit_test(one_server_at_a_time),
         cmocka_unit_test(taken_by_hand),
         cmocka_unit_test(as_json),
     };
