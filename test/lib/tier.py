@@ -54,6 +54,7 @@ class Scaler:
         self.process.wait()
 
     def stop(self):
+        until("the scaler looks", 30, self.lines)  # before that it may not hear a signal
         self.process.terminate()
         equal(self.process.wait(30), 0, "the scaler's exit status")
 
