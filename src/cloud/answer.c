@@ -6,9 +6,13 @@
 #define MAX_WORDS 400
 
 static const char *const service_names[CLOUD_SERVICES] = {
-    [CLOUD_IDENTITY] = "identity service", [CLOUD_COMPUTE] = "compute service",
-    [CLOUD_NETWORK] = "network service",   [CLOUD_VOLUME] = "volume service",
-    [CLOUD_IMAGE] = "image service",       [CLOUD_OBJECT] = "object store",
+    [CLOUD_IDENTITY] = "identity service",
+    [CLOUD_COMPUTE] = "compute service",
+    [CLOUD_NETWORK] = "network service",
+    [CLOUD_VOLUME] = "volume service",
+    [CLOUD_IMAGE] = "image service",
+    [CLOUD_OBJECT] = "object store",
+    [CLOUD_ORCHESTRATION] = "orchestration service",
 };
 
 static const struct {

@@ -18,6 +18,7 @@ static const struct {
     [CLOUD_VOLUME] = {{"volumev3", "block-storage", "volume"}, "/v3", true, "/v2"},
     [CLOUD_IMAGE] = {{"image"}, "/v2", false, NULL},
     [CLOUD_OBJECT] = {{"object-store"}, NULL, false, NULL},
+    [CLOUD_ORCHESTRATION] = {{"orchestration"}, "/v1", true, NULL},
 };
 
 static bool is_of(CloudService s, const char *type)

@@ -29,6 +29,7 @@ typedef enum CloudService {
     CLOUD_VOLUME,
     CLOUD_IMAGE,
     CLOUD_OBJECT,
+    CLOUD_ORCHESTRATION, /* Heat: of no island, and not of every cloud */
     CLOUD_SERVICES
 } CloudService;
 

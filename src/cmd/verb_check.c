@@ -38,7 +38,7 @@ static void check_login(Line *l, const char *what, Cloud *cloud)
 
 static void check_services(Line *l, Cloud *cloud)
 {
-    for (int s = 0; s < CLOUD_SERVICES; s++) {
+    for (int s = 0; s < CLOUD_ORCHESTRATION; s++) {
         _cleanup_(err_clear) Err err = {0};
         const char *url = NULL;
         int r = cloud_endpoint(cloud, (CloudService)s, &url, &err);

@@ -6,6 +6,7 @@
 #include "io/child.h"
 #include "io/crypt.h"
 #include "io/file.h"
+#include "scale/pool_heat.h"
 #include "scale/scaler.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@
 
 typedef struct Options {
     const char *tier, *redis, *user, *password_file, *sentinel, *prefix, *policy, *record, *package;
-    const char *config, *exec;
+    const char *config, *exec, *heat, *cloud;
     int64_t every_ms, drain_ms, join_ms, retry_ms;
     bool dry_run;
 } Options;
@@ -97,6 +98,18 @@ static const Opt options[] = {
      .argument = "COMMAND",
      .sentence = "Servers are this command's, and there is no island: needs --config and --redis.",
      .offset = offsetof(Options, exec)},
+    {.name = "heat",
+     .type = OPT_STRING,
+     .argument = "STACK[/GROUP]",
+     .sentence =
+         "Servers are a group of this Heat stack, and there is no island: needs --config and "
+         "--redis.",
+     .offset = offsetof(Options, heat)},
+    {.name = "cloud",
+     .type = OPT_STRING,
+     .argument = "NAME",
+     .sentence = "For --heat: the entry of clouds.yaml (default: $OS_CLOUD, or the only one).",
+     .offset = offsetof(Options, cloud)},
     {.name = "config",
      .type = OPT_STRING,
      .argument = "FILE",
@@ -112,6 +125,9 @@ typedef struct Run {
     ScaleConfig config;
     PlanPool plan;
     ExecPool exec;
+    HeatPool heat;
+    const PoolDriver *driver;
+    void *self; /* the driver's */
     Secret *password;
     char *host, *lease, *holder;
     int port;
@@ -125,6 +141,7 @@ static void run_clear(Run *r)
 {
     pool_plan_clear(&r->plan);
     pool_child_end(&r->exec.child);
+    pool_heat_clear(&r->heat);
     (void)secret_free(r->password);
     free(r->host);
     free(r->lease);
@@ -229,7 +246,7 @@ static int read_password(Run *r, Err *err)
             r->password = secret_new(text.p, strcspn(text.p, "\r\n"));
         return k;
     }
-    if (r->o->exec || r->o->redis)
+    if (r->o->redis)
         return 0;
     int k = cmd_need_vault(r->c, false, &vault, err);
     if (k == 0 && vault_secret(vault, "redis_password"))
@@ -253,7 +270,7 @@ static int find_redis(Run *r, Err *err)
         return 0;
     }
     Pool pool = {0};
-    int k = r->o->exec ? 0 : pool_plan.look(&r->plan, &pool, err);
+    int k = pool_plan.look(&r->plan, &pool, err);
     pool_clear(&pool);
     if (k < 0)
         return k;
@@ -263,22 +280,51 @@ static int find_redis(Run *r, Err *err)
     return 0;
 }
 
+static void open_exec(Run *r)
+{
+    r->exec.command = r->o->exec;
+    r->driver = &pool_exec;
+    r->self = &r->exec;
+    r->lease = xstrdup("pool");
+}
+
+static int open_heat(Run *r, Err *err)
+{
+    r->driver = &pool_heat;
+    r->self = &r->heat;
+    r->lease = xasprintf("heat.%s", r->o->heat);
+    int k = cmd_cloud(r->c, r->o->cloud, &r->c->owned[CLOUD_OF_ISLAND], err);
+    return k < 0 ? k : pool_heat_open(r->c->owned[CLOUD_OF_ISLAND], r->o->heat, &r->heat, err);
+}
+
+static int open_island(Run *r, Err *err)
+{
+    r->driver = &pool_plan;
+    r->self = &r->plan;
+    int k = cmd_prepare(r->c, NEED_ISLAND | NEED_CLOUD, err);
+    return k < 0 ? k : find_tier(r, err);
+}
+
+static int open_pool(Run *r, Err *err)
+{
+    const Options *o = r->o;
+    const char *option = o->exec ? "--exec" : "--heat";
+
+    if (o->exec && o->heat)
+        return err_set(err, ERR_USAGE, "--exec and --heat: the servers are of one of them");
+    if ((o->exec || o->heat) && (!o->config || !o->redis))
+        return err_set(err, ERR_USAGE, "%s needs --config and --redis: there is no island", option);
+    if (o->exec)
+        open_exec(r);
+    return o->exec ? 0 : o->heat ? open_heat(r, err) : open_island(r, err);
+}
+
 static int open_all(Run *r, Err *err)
 {
     const Options *o = r->o;
-    int k = 0;
 
     scale_config_default(&r->config);
-    if (o->exec && (!o->config || !o->redis))
-        return err_set(err, ERR_USAGE, "--exec needs --config and --redis: there is no island");
-    if (o->exec) {
-        r->exec.command = o->exec;
-        r->lease = xstrdup("pool");
-    } else {
-        k = cmd_prepare(r->c, NEED_ISLAND | NEED_CLOUD, err);
-        if (k == 0)
-            k = find_tier(r, err);
-    }
+    int k = open_pool(r, err);
     if (k == 0)
         k = read_config(r, err);
     if (k == 0)
@@ -388,8 +434,8 @@ static int run(Cmd *c, char **operands, Err *err)
                     .lease_ms = lease},
         .tick_ms = o->every_ms,
         .rules = {.join_ms = o->join_ms, .drain_ms = o->drain_ms, .retry_ms = o->retry_ms},
-        .driver = o->exec ? &pool_exec : &pool_plan,
-        .self = o->exec ? (void *)&r.exec : (void *)&r.plan,
+        .driver = r.driver,
+        .self = r.self,
         .dry_run = o->dry_run});
     child_notify("READY=1");
     for (Msec at = time_mono(); !*c->stop; at = MAX(at + o->every_ms, time_mono())) {
@@ -428,7 +474,13 @@ const Verb verb_scale = {
         "which have finished, or, after --drain, were just sent TERM: who deletes them at once "
         "loses "
         "their jobs. ATOLL_GENERATION is a number that grows with each change of who "
-        "acts.",
+        "acts.\n\n"
+        "With --heat they are an OS::Heat::ResourceGroup or OS::Heat::AutoScalingGroup of "
+        "somebody's stack, whose template takes the size, and a ResourceGroup's victims, from "
+        "parameters (doc/scale.md has an example). One update at a time names size and victims, "
+        "and is believed when the servers that are there afterwards are the ones that were asked "
+        "for. No signal is sent. A server's Sidekiq has as host name what Nova makes of the "
+        "server's name.",
     .options_size = sizeof(Options),
     .options = options,
     .run = run,

@@ -3,8 +3,9 @@
 # time, so that a later run ends exactly those that an earlier one started. Sourced, not run.
 #
 # LAB       everything that is written: databases, objects, logs (default: under TMPDIR)
-# LAB_PORT  the first of 15 ports, all on 127.0.0.1
+# LAB_PORT  the first of 16 ports, all on 127.0.0.1
 # LAB_NET   two bytes of a network whose addresses are made this machine's own: the servers' ones
+# LAB_HEAT  if not empty, there is Heat as well: five seconds more, which only one story needs
 : "${LAB:=${TMPDIR:-/var/tmp}/atoll-openstack}"
 : "${LAB_PORT:=15000}"
 : "${LAB_NET:=100.$((64 + LAB_PORT / 100 % 64))}"
@@ -17,6 +18,7 @@ placement_port=$((LAB_PORT + 3)) nova_port=$((LAB_PORT + 4)) neutron_port=$((LAB
 cinder_port=$((LAB_PORT + 6)) memcached_port=$((LAB_PORT + 7)) sql_port=$((LAB_PORT + 8))
 rabbit_port=$((LAB_PORT + 9)) rabbit_dist_port=$((LAB_PORT + 10)) epmd_port=$((LAB_PORT + 11))
 account_port=$((LAB_PORT + 12)) container_port=$((LAB_PORT + 13)) object_port=$((LAB_PORT + 14))
+heat_port=$((LAB_PORT + 15))
 
 # Debian's programs and Debian's Python, whatever else this machine has first in its PATH.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 PYTHONWARNINGS=ignore

@@ -42,8 +42,8 @@ KINDS = [
     ("container", "real", "object-store", "?format=json", None),
     ("container", "real-media", "object-store", "?format=json", None),
 ]
-SERVICE_USERS = {"admin", "glance", "placement", "nova", "neutron", "cinder", "swift", "atoll",
-                 "atoll-media", "atoll-backup"}
+SERVICE_USERS = {"admin", "glance", "placement", "nova", "neutron", "cinder", "swift", "heat",
+                 "heat_domain_admin", "atoll", "atoll-media", "atoll-backup"}
 MICROVERSIONS = {"compute": {"OpenStack-API-Version": "compute 2.60"}}
 
 # Told to end, a test still removes what is its own.

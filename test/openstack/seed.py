@@ -1,4 +1,4 @@
-"""What a cloud's administrator and its customers would make: seed.py identity|things LAB PORT REGION.
+"""What a cloud's administrator and its customers would make: seed.py identity|things LAB PORT REGION [heat].
 
 `identity`: the services' users and the catalogue; project atoll with the member atoll, who owns
 nothing else; atoll-media and atoll-backup with owners of their own, who may also manage users; and
@@ -21,6 +21,9 @@ KEYSTONE = f"{HOST}:{PORT}/v3"
 SERVICES = [("swift", "object-store", 1, "/v1/AUTH_%(project_id)s"), ("glance", "image", 2, ""),
             ("placement", "placement", 3, ""), ("nova", "compute", 4, "/v2.1"),
             ("neutron", "network", 5, ""), ("cinder", "volumev3", 6, "/v3/%(project_id)s")]
+HEAT = "heat" in sys.argv[5:]
+if HEAT:
+    SERVICES.append(("heat", "orchestration", 15, "/v1/%(project_id)s"))
 # project and user, roles
 CUSTOMERS = [("atoll", ["member"]), ("atoll-media", ["member", "manager"]),
              ("atoll-backup", ["member", "manager"])]
@@ -83,12 +86,23 @@ def endpoints(name, kind, url):
             "service_id": service, "interface": interface, "region_id": REGION, "url": url}})
 
 
+def stacks_domain(password):
+    """Where Heat makes users of its own; it makes no stack without."""
+    _, answer = call("GET", f"{KEYSTONE}/domains?name=heat")
+    domain = (answer["domains"] or [call("POST", f"{KEYSTONE}/domains", {
+        "domain": {"name": "heat"}})[1]["domain"]])[0]["id"]
+    user = made("user", "heat_domain_admin", f"&domain_id={domain}", domain_id=domain, password=password)
+    call("PUT", f"{KEYSTONE}/domains/{domain}/users/{user}/roles/{made('role', 'admin')}")
+
+
 def identity(password):
     service = made("project", "service", domain_id="default")
     for name, kind, port, path in SERVICES:
         user = made("user", name, "&domain_id=default", domain_id="default", password=password)
         grant(service, user, "admin", "service")
         endpoints(name, kind, f"{HOST}:{PORT + port}{path}")
+    if HEAT:
+        stacks_domain(password)
     for role in ("manager", "media", "ResellerAdmin"):
         made("role", role)
     logins = {"real-admin": ("admin", password)}

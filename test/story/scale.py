@@ -84,6 +84,9 @@ def test_a_command_has_the_servers(t):
     scaler.stop()
     equal(redis("EXISTS", "atoll:scale:pool"), "0", "the lease of one that ended")
     t.atoll("scale", "--exec", command, code=64)
+    r = t.atoll("scale", "--heat", "workers", "--redis", address, code=64)
+    check("--heat needs --config and --redis" in r.err, r)
+    t.atoll("scale", *argv, "--heat", "workers", "--config", "scale.json", code=64)
 
 
 def no_changes(t, while_):

@@ -50,6 +50,8 @@ static void addresses(void **state)
         {CLOUD_VOLUME, "two", NULL, NULL, "https://two/volume/v3/p1", "two"},
         {CLOUD_VOLUME, "two", "block-storage=https://x/v3/p1", NULL, "https://x/v3/p1", "two"},
         {CLOUD_IMAGE, "one", NULL, NULL, "https://one:9292/v2", "one"},
+        {CLOUD_ORCHESTRATION, "one", "orchestration=https://h:8004", NULL, "https://h:8004/v1/p1",
+         "one"},
         {CLOUD_OBJECT, NULL, NULL, NULL, "https://s/v1/AUTH_p1", "GRA"},
         {CLOUD_OBJECT, "GRA7", "object-store@region=GRA", NULL, "https://s/v1/AUTH_p1", "GRA"},
         {CLOUD_OBJECT, "GRA7", "object-store=https://r/swift/v1", NULL, "https://r/swift/v1",

@@ -69,11 +69,9 @@ static void stage_login(Stage *s, HttpdCall *c)
         "\"p1\",\"name\":\"reef\"},\"roles\":[{\"id\":\"r1\",\"name\":\"member\"}],\"catalog\":[");
     static const struct {
         const char *type, *path;
-    } services[] = {{"compute", "/compute/v2.1"},
-                    {"network", "/network"},
-                    {"volumev3", "/volume/v3/p1"},
-                    {"image", "/image"},
-                    {"object-store", "/object/v1/AUTH_p1"}};
+    } services[] = {{"compute", "/compute/v2.1"},           {"network", "/network"},
+                    {"volumev3", "/volume/v3/p1"},          {"image", "/image"},
+                    {"object-store", "/object/v1/AUTH_p1"}, {"orchestration", "/heat/v1/p1"}};
     for (size_t i = 0; i < ARRAY_LEN(services); i++)
         buf_printf(&c->reply.body,
                    "%s{\"type\":\"%s\",\"endpoints\":[{\"interface\":\"public\",\"region\":\"one\","
