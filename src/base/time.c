@@ -7,6 +7,8 @@ static const char *const weekdays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri",
 static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
+const char *const time_days[8] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
+
 static Msec clock_ms(clockid_t clock)
 {
     struct timespec t;
@@ -104,6 +106,17 @@ static bool take_name(const char **s, const char *const *names, size_t count, in
         }
     }
     return false;
+}
+
+bool time_parse_minute(const char *s, int *ret_minute)
+{
+    int hour, minute;
+
+    if (!take_number(&s, 2, &hour) || !take_char(&s, ":") || !take_number(&s, 2, &minute) || *s ||
+        minute > 59 || hour * 60 + minute > 24 * 60)
+        return false;
+    *ret_minute = (hour * 60 + minute) % (24 * 60);
+    return true;
 }
 
 static bool take_clock(const char **s, struct tm *tm)

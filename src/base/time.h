@@ -25,5 +25,8 @@ const char *time_format_http(Msec t, char out[static TIME_TEXT_MAX]);
  * any length; also a space for the T. */
 bool time_parse(const char *s, Msec *ret_t) _must_check_;
 bool time_parse_http(const char *s, Msec *ret_t) _must_check_;
+/* A calendar's: "18:05" is minute 1085 of the day, "24:00" the next day's first, 0. */
+bool time_parse_minute(const char *s, int *ret_minute) _must_check_;
+extern const char *const time_days[8]; /* "sun", "mon", ...; NULL-ended */
 /* "350 ms", "12 s", "3 min 5 s", "2 h", "5 days": for people. */
 const char *time_span(Msec ms, char out[static TIME_TEXT_MAX]);

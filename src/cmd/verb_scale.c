@@ -151,6 +151,8 @@ static void run_clear(Run *r)
 }
 DEFINE_CLEAR(Run, run_clear)
 
+_Static_assert(ISLAND_CALENDAR_MAX <= SCALE_CALENDAR, "all that a file may have");
+
 static void add_queue(ScaleConfig *c, const char *name, double slo_s)
 {
     ScaleQueue *q = &c->queues[c->n_queues++];
@@ -191,6 +193,10 @@ static int config_of_tier(const Island *island, const Tier *t, ScaleConfig *c, E
     for (size_t i = 0; i < t->scale.queues.len && i < SCALE_QUEUES; i++)
         add_queue(c, t->scale.queues.items[i].queue,
                   (double)t->scale.queues.items[i].slo_ms / SECOND);
+    for (size_t i = 0; i < t->scale.calendar.len; i++) {
+        const TierHours *h = &t->scale.calendar.items[i];
+        c->calendar[c->n_calendar++] = (ScaleHours){h->days, h->from, h->to, h->min};
+    }
     for (size_t i = 0; i < ARRAY_LEN(usual) && t->scale.queues.len == 0; i++)
         add_queue(c, usual[i].name, usual[i].slo_s);
     return cmd_scale_policy(t->scale.policy, c, err);

@@ -337,6 +337,18 @@ static int check_roles(IslandLoad *l, Err *err)
     return 0;
 }
 
+/* Hours that want more than there may be would want it in vain. */
+static int check_calendar(IslandLoad *l, const Tier *t, const YamlNode *scale, Err *err)
+{
+    const YamlNode *calendar = yaml_get(scale, "calendar");
+
+    for (size_t i = 0; i < t->scale.calendar.len; i++)
+        if (t->scale.calendar.items[i].min > t->scale.max)
+            return fail(l, yaml_get(&calendar->items[i], "min"), err,
+                        "servers.%s.scale.calendar: min is more than the tier's max", t->name);
+    return 0;
+}
+
 /* Servers that come and go hold nothing, and nobody connects to them. */
 static int check_scale(IslandLoad *l, Err *err)
 {
@@ -363,6 +375,9 @@ static int check_scale(IslandLoad *l, Err *err)
         if (strlist_has(&t->queues, "scheduler"))
             return fail(l, n, err, "servers.%s takes the scheduler's queue: it can't be scaled",
                         t->name);
+        int r = check_calendar(l, t, n, err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -20,6 +20,14 @@ typedef struct TierDeadline {
     int64_t slo_ms;
 } TierDeadline;
 
+/* At least `min` servers on the days of `days` (bit 0 Sunday) from minute to minute of the day,
+ * UTC; a `to` that is not above `from` is on the next day. */
+typedef struct TierHours {
+    unsigned days;
+    int from, to, min;
+} TierHours;
+#define ISLAND_CALENDAR_MAX 16
+
 typedef struct Tier {
     char *name; /* [a-z][a-z0-9]{0,15}: "web" */
     char *flavor;
@@ -38,6 +46,7 @@ typedef struct Tier {
         int64_t boot_ms; /* until a new server does its first job */
         int budget_h;    /* server-hours a day; 0: no limit */
         VEC(TierDeadline) queues;
+        VEC(TierHours) calendar;
         bool told; /* `numbers` is what is wanted; else apply_goal sets it, by what is there */
     } scale;
     uint64_t

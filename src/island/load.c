@@ -223,6 +223,7 @@ static void tier_clear(Tier *t)
     for (size_t i = 0; i < t->scale.queues.len; i++)
         free(t->scale.queues.items[i].queue);
     vec_clear(&t->scale.queues);
+    vec_clear(&t->scale.calendar);
     strlist_clear(&t->queues);
 }
 

@@ -419,6 +419,62 @@ static int read_deadline(IslandLoad *l, const IslandRow *row, const YamlNode *n,
     return 0;
 }
 
+static int read_calendar(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    if (n->type != YAML_LIST || n->len > ISLAND_CALENDAR_MAX)
+        return wrong(l, row, n, err);
+    for (size_t i = 0; i < n->len; i++) {
+        if (n->items[i].type != YAML_MAP)
+            return wrong(l, row, &n->items[i], err);
+        vec_push(&l->tier->scale.calendar, (TierHours){.days = 0x7f});
+        int r = load_map(l, row->path, &n->items[i], err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_clock(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    TierHours *h = vec_last(&l->tier->scale.calendar);
+
+    if (n->type != YAML_SCALAR ||
+        !time_parse_minute(n->text, streq(n->key, "from") ? &h->from : &h->to))
+        return wrong(l, row, n, err);
+    return 0;
+}
+
+static int read_least(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    int64_t min = 0;
+
+    if (n->type != YAML_SCALAR || !parse_int(n->text, row->min, row->max, &min))
+        return wrong(l, row, n, err);
+    vec_last(&l->tier->scale.calendar)->min = (int)min;
+    return 0;
+}
+
+static int read_days(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+{
+    unsigned days = 0;
+
+    if (n->type != YAML_LIST || !n->len)
+        return wrong(l, row, n, err);
+    for (size_t i = 0; i < n->len; i++) {
+        const YamlNode *item = &n->items[i];
+        unsigned day = 0;
+        if (item->type != YAML_SCALAR)
+            return wrong(l, row, item, err);
+        while (time_days[day] && !streq(item->text, time_days[day]))
+            day++;
+        if (!time_days[day])
+            return unknown_word(l, item, "day", time_days, err);
+        days |= 1u << day;
+    }
+    vec_last(&l->tier->scale.calendar)->days = days;
+    return 0;
+}
+
 static int read_policy(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
     static const char *const policies[] = {"latency", "backlog", "depth", NULL};
@@ -555,7 +611,7 @@ const IslandRow island_rows[] = {
     {"servers.*.volume.type", "a volume type's name", "",
      "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
      read_text, TIER(volume_type)},
-    {"servers.*.scale", "a map", "", "min, max, queues, policy, boot, budget",
+    {"servers.*.scale", "a map", "", "min, max, queues, policy, boot, budget, calendar",
      "In place of count, where the only role is worker: `atoll scale` moves the number of servers "
      "between min and max with the queues, and apply leaves it as it is.",
      read_scale},
@@ -574,6 +630,18 @@ const IslandRow island_rows[] = {
      "What a new server takes until it does its first job.", read_boot, TIER(scale.boot_ms)},
     {"servers.*.scale.budget", "a number", "0", "0 (no limit) to 100000", "Server-hours a day.",
      read_count, TIER(scale.budget_h), 0, 100000},
+    {"servers.*.scale.calendar", "a list of maps", "", "from, to, days, min; at most 16",
+     "Hours with a least number of their own: {from: 18:00, to: 23:00, days: [fri, sat], min: 3}. "
+     "They are there when the hour begins, since `boot` is known.",
+     read_calendar},
+    {"servers.*.scale.calendar.from", "a time of day", NULL, "00:00 to 24:00, UTC",
+     "When it begins.", read_clock},
+    {"servers.*.scale.calendar.to", "a time of day", NULL, "00:00 to 24:00, UTC",
+     "When it ends; if that is not later, on the next day.", read_clock},
+    {"servers.*.scale.calendar.days", "a list of days", "", "sun, mon, tue, wed, thu, fri, sat",
+     "On which days it begins; without it on all.", read_days},
+    {"servers.*.scale.calendar.min", "a number", NULL, "1 to 64", "The least servers then.",
+     read_least, .min = 1, .max = ISLAND_COUNT_MAX},
     {"moved", "a map", "", "tier: the tier that had its volumes",
      "Tiers whose volumes another tier had, so that data goes on under a new name; take it out "
      "once it is applied.",

@@ -89,7 +89,7 @@ static int calendar_min(const ScaleConfig *c, double epoch)
 
     for (size_t i = 0; i < c->n_calendar; i++) {
         const ScaleHours *h = &c->calendar[i];
-        int span = (h->to - h->from + 24 * 60) % (24 * 60);
+        int span = h->to - h->from + (h->to > h->from ? 0 : 24 * 60);
         for (int back = 0; back < 2; back++) {
             double day = floor(epoch / 86400) - back;
             double start = day * 86400 + h->from * 60.0;

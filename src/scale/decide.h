@@ -54,7 +54,7 @@ typedef struct ScaleQueue {
 } ScaleQueue;
 
 /* At least `min` servers on the days of `days` (bit 0 Sunday) from minute to minute of the day,
- * UTC; a `to` below `from` is on the next day. */
+ * UTC; a `to` that is not above `from` is on the next day. */
 typedef struct ScaleHours {
     unsigned days;
     int from, to, min;

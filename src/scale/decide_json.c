@@ -1,4 +1,5 @@
 /* The words of `atoll scale decide`. */
+#include "base/time.h"
 #include "scale/decide.h"
 
 #include <math.h>
@@ -120,30 +121,16 @@ static int read_queues(const json_t *queues, ScaleConfig *c, Err *err)
     return 0;
 }
 
-static bool minute_of_day(const char *s, int *ret)
-{
-    int64_t h = 0, m = 0;
-
-    if (!s || strlen(s) != 5 || s[2] != ':')
-        return false;
-    const char hours[] = {s[0], s[1], 0}, minutes[] = {s[3], s[4], 0};
-    if (!parse_int(hours, 0, 24, &h) || !parse_int(minutes, 0, 59, &m) || h * 60 + m > 24 * 60)
-        return false;
-    *ret = (int)(h * 60 + m) % (24 * 60);
-    return true;
-}
-
 static bool read_days(const json_t *days, unsigned *ret)
 {
-    static const char *const names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
     unsigned known = 0;
 
     *ret = 0x7f;
     if (!days)
         return true;
     *ret = 0;
-    for (size_t i = 0; names[i]; i++)
-        if (json_list_has(days, names[i])) {
+    for (size_t i = 0; time_days[i]; i++)
+        if (json_list_has(days, time_days[i])) {
             *ret |= 1u << i;
             known++;
         }
@@ -158,8 +145,9 @@ static int read_calendar(const json_t *rows, ScaleConfig *c, Err *err)
         ScaleHours h = {.min = whole(row, "min", 0, SCALE_SERVERS)};
         if (i == SCALE_CALENDAR)
             return err_set(err, ERR_CONFIG, "cfg.calendar: more than %d", SCALE_CALENDAR);
-        if (!minute_of_day(json_str(row, "from"), &h.from) ||
-            !minute_of_day(json_str(row, "to"), &h.to) || !read_days(json_at(row, "days"), &h.days))
+        if (!time_parse_minute(json_str_or(row, "from", ""), &h.from) ||
+            !time_parse_minute(json_str_or(row, "to", ""), &h.to) ||
+            !read_days(json_at(row, "days"), &h.days))
             return err_set(
                 err, ERR_CONFIG,
                 "cfg.calendar: %zu: from and to are \"HH:MM\" (UTC), days are names like "
@@ -283,15 +271,14 @@ static json_t *config_new(const ScaleConfig *c)
     json_object_set_new(cfg, "depth", depth);
     json_t *calendar = json_array();
     for (size_t i = 0; i < c->n_calendar; i++) {
-        static const char *const names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
         const ScaleHours *h = &c->calendar[i];
         char from[16], to[16];
         snprintf(from, sizeof from, "%02d:%02d", h->from / 60, h->from % 60);
         snprintf(to, sizeof to, "%02d:%02d", h->to / 60, h->to % 60);
         json_t *days = json_array();
-        for (size_t k = 0; k < ARRAY_LEN(names); k++)
+        for (size_t k = 0; time_days[k]; k++)
             if (h->days >> k & 1)
-                json_array_append_new(days, json_string(names[k]));
+                json_array_append_new(days, json_string(time_days[k]));
         json_array_append_new(calendar, json_make_new("{s:s, s:s, s:o, s:i}", "from", from, "to",
                                                       to, "days", days, "min", h->min));
     }

@@ -173,6 +173,21 @@ static void spans(void **state)
         assert_string_equal(time_span(rows[i].ms, out), rows[i].text);
 }
 
+static void minutes(void **state)
+{
+    static const struct {
+        const char *text;
+        int minute; /* -1: refused */
+    } rows[] = {{"00:00", 0},  {"18:05", 1085}, {"23:59", 1439}, {"24:00", 0},  {"24:01", -1},
+                {"12:60", -1}, {"9:00", -1},    {"09:00 ", -1},  {"09-00", -1}, {"", -1}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int minute = -1;
+        assert_int_equal(time_parse_minute(rows[i].text, &minute), rows[i].minute >= 0);
+        assert_int_equal(minute, rows[i].minute);
+    }
+}
+
 static void clocks(void **state)
 {
     (void)state;
@@ -189,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formatting),  cmocka_unit_test(parsing), cmocka_unit_test(parsing_http),
         cmocka_unit_test(round_trips), cmocka_unit_test(spans),   cmocka_unit_test(clocks),
+        cmocka_unit_test(minutes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

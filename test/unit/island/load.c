@@ -137,6 +137,27 @@ static void everything(void **state)
     assert_true(island_is_pocket(&i));
 }
 
+static void hours(void **state)
+{
+    static const TierHours expected[] = {{0x60, 18 * 60, 23 * 60 + 30, 3}, {0x7f, 0, 0, 2}};
+    _cleanup_(island_clear) Island i = {0};
+    _cleanup_(err_clear) Err err = {0};
+    const Tier *jobs;
+
+    (void)state;
+    if (island_parse("reef.yaml",
+                     STR_LIT(HEAD SERVERS
+                             "  jobs: {flavor: s, roles: [worker], scale: {max: 3, calendar: [\n"
+                             "    {from: 18:00, to: '23:30', days: [fri, sat], min: 3},\n"
+                             "    {from: 00:00, to: 24:00, min: 2}]}}\n"),
+                     &i, &err) < 0)
+        fail_msg("%s", err.text);
+    jobs = island_tier(&i, "jobs");
+    assert_int_equal(jobs->scale.calendar.len, ARRAY_LEN(expected));
+    for (size_t k = 0; k < ARRAY_LEN(expected); k++)
+        assert_memory_equal(&jobs->scale.calendar.items[k], &expected[k], sizeof expected[k]);
+}
+
 /* `with` replaces the first `replace` in a right file; the message is whole. */
 static const struct {
     const char *replace, *with, *text, *hint;
@@ -262,6 +283,32 @@ static const struct {
      "allowed: 1s to 24h"},
     {"servers:\n", "servers:\n  jobs: {flavor: s, roles: [worker], scale: {}}\n",
      "reef.yaml:6:38: servers.jobs.scale.max is missing", "it must be a number: 1 to 64"},
+#define JOBS(calendar)                                                                             \
+    "servers:\n  jobs: {flavor: s, roles: [worker], scale: {max: 3, calendar: " calendar "}}\n"
+    {"servers:\n", JOBS("18:00"),
+     "reef.yaml:6:64: servers.jobs.scale.calendar is \"18:00\"; it must be a list of maps",
+     "allowed: from, to, days, min; at most 16"},
+    {"servers:\n", JOBS("[18:00]"),
+     "reef.yaml:6:65: servers.jobs.scale.calendar is \"18:00\"; it must be a list of maps", NULL},
+    {"servers:\n", JOBS("[{from: 18:00, min: 2}]"),
+     "reef.yaml:6:65: servers.jobs.scale.calendar.to is missing",
+     "it must be a time of day: 00:00 to 24:00, UTC"},
+    {"servers:\n", JOBS("[{from: 18:00, to: 25:00, min: 2}]"),
+     "reef.yaml:6:83: servers.jobs.scale.calendar.to is \"25:00\"; it must be a time of day",
+     "allowed: 00:00 to 24:00, UTC"},
+    {"servers:\n", JOBS("[{from: 18:00, to: 23:00, days: [fri, frei], min: 2}]"),
+     "reef.yaml:6:102: unknown day \"frei\": did you mean \"fri\"?",
+     "allowed: sun, mon, tue, wed, thu, fri, sat"},
+    {"servers:\n", JOBS("[{from: 18:00, to: 23:00, days: [], min: 2}]"),
+     "reef.yaml:6:96: servers.jobs.scale.calendar.days is a list; it must be a list of days",
+     "allowed: sun, mon, tue, wed, thu, fri, sat"},
+    {"servers:\n", JOBS("[{from: 18:00, to: 23:00, min: 2}, {from: 0:00, to: 24:00, min: 1}]"),
+     "reef.yaml:6:106: servers.jobs.scale.calendar.from is \"0:00\"; it must be a time of day",
+     NULL},
+    {"servers:\n", JOBS("[{from: 18:00, to: 23:00, min: 4}]"),
+     "reef.yaml:6:90: servers.jobs.scale.calendar: min is more than the tier's max", NULL},
+    {"servers:\n", JOBS("[{from: 18:00, to: 23:00, least: 2}]"),
+     "reef.yaml:6:90: unknown key \"least\" in servers.jobs.scale.calendar", NULL},
     {"servers:", "backup: {every: 90m}\nservers:",
      "reef.yaml:5:17: backup.every is \"90m\"; it must be a span of hours", "allowed: 1h to 720h"},
     {"servers:", "backup: {container: reef-vault}\nservers:",
@@ -754,6 +801,7 @@ int main(void)
         cmocka_unit_test(minimal),
         cmocka_unit_test(streaming_is_atolls_or_nodes),
         cmocka_unit_test(everything),
+        cmocka_unit_test(hours),
         cmocka_unit_test(refusals),
         cmocka_unit_test(empty_and_other_files),
         cmocka_unit_test(another_island_from_the_same_file),
