@@ -1,13 +1,16 @@
 #include "cmd/scale_pool.h"
 #include "io/child.h"
 #include "plan/apply_driver.h"
+#include "plan/quota_need.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
 #define LIST_MAX ((size_t)1 << 20)
 #define LIST_WAIT (30 * SECOND)
+#define QUOTA_EVERY MINUTE
 
 /* True while it runs. */
 static bool child_busy(pid_t *child, const char *what, int *ret_result, Err *err)
@@ -48,6 +51,7 @@ void pool_plan_clear(PlanPool *p)
 {
     pool_child_end(&p->child);
     free(p->redis);
+    json_decref(p->flavor);
 }
 
 static void note_redis(PlanPool *p, const World *w)
@@ -60,6 +64,38 @@ static void note_redis(PlanPool *p, const World *w)
         return;
     free(p->redis);
     p->redis = xstrdup(address);
+}
+
+/* Of the tier's flavor, from what the cloud had when it was asked last. */
+static void note_flavor(PlanPool *p)
+{
+    _cleanup_(world_clear) World w = {0};
+
+    if (!p->flavor && world_facts(&p->c->clouds, p->c->cache_dir, false, time_now(), &w, NULL) == 0)
+        p->flavor = json_incref(json_object_get(json_at(w.facts, "flavors"), p->tier->flavor));
+}
+
+/* How many servers the quotas allow, with the `there` that there are. A failure leaves what was
+ * known: the change itself will tell. */
+static void note_quota(PlanPool *p, int there)
+{
+    static const unsigned mask = 1u << QUOTA_INSTANCES | 1u << QUOTA_CORES | 1u << QUOTA_RAM_MB |
+                                 1u << QUOTA_PORTS | 1u << QUOTA_GROUP_MEMBERS;
+    int64_t one[QUOTA_ITEMS] = {[QUOTA_INSTANCES] = 1, [QUOTA_PORTS] = 1};
+    Quota have[QUOTA_ITEMS];
+
+    if (p->quota_at && time_mono() - p->quota_at < QUOTA_EVERY)
+        return;
+    note_flavor(p);
+    one[QUOTA_CORES] = json_int(p->flavor, "vcpus", 0);
+    one[QUOTA_RAM_MB] = json_int(p->flavor, "ram_mb", 0);
+    if (quota_look(&p->c->clouds, mask, have, NULL) < 0)
+        return;
+    int64_t quota = (int64_t)there + quota_room(one, have);
+    if (have[QUOTA_GROUP_MEMBERS].limit > 0) /* all of a tier are in one group */
+        quota = MIN(quota, have[QUOTA_GROUP_MEMBERS].limit);
+    p->quota = quota < INT_MAX ? (int)quota : 0;
+    p->quota_at = time_mono();
 }
 
 static int plan_look(void *self, Pool *ret, Err *err)
@@ -93,6 +129,8 @@ static int plan_look(void *self, Pool *ret, Err *err)
                                              .leaving = leaving,
                                              .made = s->created_at});
     }
+    note_quota(p, (int)ret->servers.len);
+    ret->quota = p->quota;
     return 0;
 }
 

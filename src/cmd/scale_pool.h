@@ -12,6 +12,9 @@ typedef struct PlanPool {
     pid_t child;           /* `atoll scale set` at work; 0: none */
     uint64_t there, going; /* numbers, of the last look */
     char *redis;           /* address of the island's Redis; owned, NULL until it was seen */
+    json_t *flavor;        /* of the tier's servers, as the cloud has it; NULL until it was asked */
+    int quota;             /* so many servers of it there may be; 0: not known */
+    Msec quota_at;         /* time_mono of that; 0: never */
 } PlanPool;
 /* The tier's servers, through the engine of plan and apply, in a child process. */
 extern const PoolDriver pool_plan; /* self: a PlanPool */

@@ -349,11 +349,21 @@ static int open_all(Run *r, Err *err)
     return k;
 }
 
+/* What it was decided with. */
+static ScaleConfig config_at(const Run *r, const ScalerTick *t)
+{
+    ScaleConfig c = r->config;
+
+    c.quota = t->quota;
+    return c;
+}
+
 static void note(const Run *r, const ScalerTick *t)
 {
     if (!r->record)
         return;
-    json_t *line = scale_observation_new(&r->config, &t->seen);
+    ScaleConfig config = config_at(r, t);
+    json_t *line = scale_observation_new(&config, &t->seen);
     json_object_set_new(line, "decided", json_integer(t->decision.desired));
     _cleanup_free_ char *text = json_text_new(line);
     if (fprintf(r->record, "%s\n", text) < 0 || fflush(r->record) != 0)
@@ -363,7 +373,8 @@ static void note(const Run *r, const ScalerTick *t)
 
 static void say_json(const Run *r, const ScalerTick *t)
 {
-    json_t *line = scale_decision_new(&r->config, &t->seen, &t->decision);
+    ScaleConfig config = config_at(r, t);
+    json_t *line = scale_decision_new(&config, &t->seen, &t->decision);
 
     json_object_set_new(line, "event", json_string("scale"));
     json_object_set_new(line, "did", json_list_new(&t->did));

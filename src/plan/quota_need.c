@@ -1,5 +1,7 @@
 #include "plan/quota_need.h"
 
+#include <limits.h>
+
 /* Neutron gives each new group two rules for what goes out. */
 #define RULES_OF_A_GROUP 2
 
@@ -133,13 +135,28 @@ void quota_need(const Goal *g, const World *w, const Steps *plan, int64_t ret[st
     json_decref(c.members);
 }
 
+static int64_t left_of(const Quota *q)
+{
+    return q->limit < 0 ? INT64_MAX : MAX(q->limit - MAX(q->used, 0), 0);
+}
+
+int quota_room(const int64_t one[static QUOTA_ITEMS], const Quota have[static QUOTA_ITEMS])
+{
+    int64_t room = INT_MAX;
+
+    for (size_t i = 0; i < QUOTA_ITEMS; i++)
+        if (one[i] > 0)
+            room = MIN(room, left_of(&have[i]) / one[i]);
+    return (int)room;
+}
+
 int quota_fits(const int64_t need[static QUOTA_ITEMS], const Quota have[static QUOTA_ITEMS],
                Err *err)
 {
     _cleanup_(buf_clear) Buf lacks = BUF_INIT(BUF_MAX_LINE);
 
     for (size_t i = 0; i < QUOTA_ITEMS; i++) {
-        int64_t used = MAX(have[i].used, 0), left = MAX(have[i].limit - used, 0);
+        int64_t left = left_of(&have[i]);
 
         if (need[i] <= 0 || have[i].limit < 0 || need[i] <= left)
             continue;

@@ -34,6 +34,7 @@ typedef struct PoolServer {
 
 typedef struct Pool {
     VEC(PoolServer) servers;
+    int quota; /* so many there may be, these among them; 0: not known */
 } Pool;
 void pool_clear(Pool *p);
 DEFINE_CLEAR(Pool, pool_clear)
@@ -41,7 +42,7 @@ DEFINE_CLEAR(Pool, pool_clear)
 /* How servers come and go. `self` is the driver's own. */
 typedef struct PoolDriver {
     const char *name; /* "plan" */
-    /* Names, error, leaving, made of all that are there or under way. */
+    /* Names, error, leaving, made of all that are there or under way; and the quota. */
     int (*look)(void *self, Pool *ret, Err *err);
     /* Begins to make the pool have `size` servers, of which none is one of `without` (NULL-ended):
      * those go, and only they, as far as `size` allows. Absolute, so that it may be asked again.

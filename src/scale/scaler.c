@@ -303,6 +303,16 @@ static void act(Scaler *s, Msec mono, ScalerTick *t)
     move_pool(s, more, mono, t);
 }
 
+/* The file's or the cloud's, whichever is less; after a refusal, what is there. */
+static int quota_now(const Scaler *s, const ScaleObservation *o, Msec mono)
+{
+    int given = s->o.config->quota, live = s->pool.quota;
+
+    if (s->quota && mono < s->act_at)
+        return o->pool.active + o->pool.booting;
+    return given && live ? MIN(given, live) : MAX(given, live);
+}
+
 void scaler_tick(Scaler *s, Msec mono, Msec epoch, ScalerTick *ret)
 {
     int result = 0;
@@ -317,8 +327,7 @@ void scaler_tick(Scaler *s, Msec mono, Msec epoch, ScalerTick *ret)
     ScaleObservation *o = &ret->seen;
     o->pool.desired = busy ? s->desired : o->pool.active + o->pool.booting;
     ScaleConfig config = *s->o.config;
-    if (s->quota && mono < s->act_at)
-        config.quota = o->pool.active + o->pool.booting;
+    ret->quota = config.quota = quota_now(s, o, mono);
     scale_decide(s->scale, &config, o, &ret->decision);
     s->desired = ret->decision.desired;
     if (!s->o.dry_run && ret->leader && o->redis_ok && o->api_ok && !busy)

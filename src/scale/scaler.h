@@ -21,6 +21,7 @@ typedef struct ScalerOptions {
 
 typedef struct ScalerTick {
     ScaleObservation seen;
+    int quota; /* servers that there may be, as it was decided with; 0: not known */
     ScaleDecision decision;
     bool leader;
     const char *holder;  /* of the lease, if it is another; borrowed until the next tick */

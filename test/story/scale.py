@@ -128,6 +128,10 @@ def test_one_to_three_to_one(t):
     print(f"# private memory of the scaler: {memory / 1024:.1f} MiB", flush=True)
     check(sanitized() or memory < 8 * 1024, f"{memory} kB")
     scaler.stop()
+    with open(f"{t.dir}/day.jsonl") as f:
+        quotas = {json.loads(line)["cfg"].get("quota") for line in f}
+    # Of twenty servers two are other tiers'.
+    equal(quotas, {18}, "servers that the project's quotas allow")
     for line in scaler.lines():
         check(line["reason"] and line["binding"] and "terms" in line and "inputs" in line, line)
     replay = t.atoll("scale", "replay", "day.jsonl")

@@ -1,6 +1,8 @@
 #include "plan/quota_need.h"
 #include "paper.h"
 
+#include <limits.h>
+
 static void set_flavors(World *w)
 {
     json_object_set_new(w->facts, "flavors",
@@ -143,13 +145,30 @@ static void does_it_fit(void **state)
     assert_non_null(strstr(err.text, "0 are left of 0; needs 1 more volume"));
 }
 
+static void room(void **state)
+{
+    static const struct {
+        Quota servers, cores;
+        int left; /* of servers with two cores each */
+    } rows[] = {
+        {{10, 8}, {20, 16}, 2}, {{10, 8}, {20, 17}, 1},       {{10, 12}, {20, 0}, 0},
+        {{-1, 8}, {9, -1}, 4},  {{-1, -1}, {-1, 5}, INT_MAX},
+    };
+    static const int64_t one[QUOTA_ITEMS] = {[QUOTA_INSTANCES] = 1, [QUOTA_CORES] = 2};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const Quota have[QUOTA_ITEMS] = {
+            [QUOTA_INSTANCES] = rows[i].servers, [QUOTA_CORES] = rows[i].cores};
+        assert_int_equal(quota_room(one, have), rows[i].left);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_first_apply),
-        cmocka_unit_test(nothing_to_do),
-        cmocka_unit_test(changes),
-        cmocka_unit_test(does_it_fit),
+        cmocka_unit_test(a_first_apply), cmocka_unit_test(nothing_to_do), cmocka_unit_test(changes),
+        cmocka_unit_test(does_it_fit),   cmocka_unit_test(room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 typedef struct Fake {
     char names[8][16];
     bool error[8];
-    int n, sets, size, result;
+    int n, sets, size, result, quota;
     char without[64];
     bool away, busy;
     Msec made;
@@ -19,6 +19,7 @@ static int look(void *self, Pool *ret, Err *err)
 
     if (f->away)
         return err_set(err, ERR_TEMPORARY, "503");
+    ret->quota = f->quota;
     for (int i = 0; i < f->n; i++)
         vec_push(&ret->servers,
                  (PoolServer){.name = xstrdup(f->names[i]), .error = f->error[i], .made = f->made});
@@ -349,13 +350,34 @@ static void test_failures(void **state)
     end_scene(&s);
 }
 
+/* What the cloud has room for is known before anything is asked of it. */
+static void test_quota(void **state)
+{
+    (void)state;
+    Scene s;
+    begin_scene(&s, 1);
+    says(&s, 0, "5", false);
+    jobs(&s, 50);
+    s.pool.quota = 1;
+    turn(&s);
+    assert_int_equal(s.tick.decision.binding, SCALE_BY_QUOTA);
+    assert_int_equal(s.tick.quota, 1);
+    assert_int_equal(s.pool.sets, 0);
+    s.config.quota = 2; /* a file's own is kept where it is less */
+    s.pool.quota = 9;
+    turn(&s);
+    assert_int_equal(s.tick.quota, 2);
+    assert_int_equal(s.pool.size, 2);
+    end_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_more),    cmocka_unit_test(test_drain),
         cmocka_unit_test(test_missing), cmocka_unit_test(test_redis_away),
         cmocka_unit_test(test_poison),  cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_overdue),
+        cmocka_unit_test(test_overdue), cmocka_unit_test(test_quota),
     };
     return cmocka_run_group_tests(tests, redis_begin, redis_end);
 }
