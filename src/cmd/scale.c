@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#define SLICE_MS 100
+
 int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user, Err *err)
 {
     _cleanup_free_ char *line = xcalloc(SCALE_LINE_MAX, 1);
@@ -17,6 +19,13 @@ int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user, E
             r = each(user, number, text, err);
     }
     return r == 0 && ferror(from) ? err_set(err, ERR_IO, "cannot read %s: %m", name) : r;
+}
+
+bool cmd_scale_wait(const Cmd *c, Msec until)
+{
+    while (!*c->stop && time_mono() < until)
+        time_sleep(MIN(SLICE_MS, until - time_mono()));
+    return !*c->stop;
 }
 
 int cmd_scale_policy(const char *name, ScaleConfig *c, Err *err)

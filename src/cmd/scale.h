@@ -11,6 +11,8 @@ typedef int ScaleEach(void *user, size_t number, Str line, Err *err);
  * than SCALE_LINE_MAX; an error of `each` ends it. */
 int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user,
                     Err *err) _must_check_;
+/* Waits until that moment (time_mono); false: a signal came. */
+bool cmd_scale_wait(const Cmd *c, Msec until);
 /* Option --policy: in place of what the observations say, or NULL. */
 int cmd_scale_policy(const char *name, ScaleConfig *c, Err *err) _must_check_;
 #define OPT_SCALE_POLICY(T)                                                                        \

@@ -1,4 +1,6 @@
 #include "cmd/scale_pool.h"
+#include "cmd/status.h"
+#include "host/mail.h"
 #include "io/child.h"
 #include "plan/apply_driver.h"
 #include "plan/quota_need.h"
@@ -98,6 +100,20 @@ static void note_quota(PlanPool *p, int there)
     p->quota_at = time_mono();
 }
 
+/* By its host's newest report, if that says that all is well. */
+static int64_t clients_of(const World *w, const char *key, const json_t *reports)
+{
+    const Resource *host = world_find(w, RESOURCE_HOST, key, 0);
+    const json_t *report =
+        host ? json_object_get(reports, json_str_or(host->attrs, "report", "")) : NULL;
+    const json_t *clients = json_object_get(report, "clients");
+
+    if (!json_is_object(clients) || !streq(json_str(host->attrs, "state"), "healthy") ||
+        mail_silent(host, w->now))
+        return -1;
+    return json_int(clients, "websocket", 0) + json_int(clients, "eventsource", 0);
+}
+
 static int plan_look(void *self, Pool *ret, Err *err)
 {
     PlanPool *p = self;
@@ -113,6 +129,8 @@ static int plan_look(void *self, Pool *ret, Err *err)
         return err_wrap(err, "looking at the servers");
     note_redis(p, &w);
     p->there = p->going = 0;
+    _cleanup_json_ json_t *reports =
+        p->tier->roles & ROLE_BIT(ROLE_STREAM) ? status_reports_new(p->c, &w) : NULL;
     for (size_t i = 0; i < w.items.len; i++) {
         const Resource *s = &w.items.items[i];
         int64_t number = 0;
@@ -127,7 +145,8 @@ static int plan_look(void *self, Pool *ret, Err *err)
         vec_push(&ret->servers, (PoolServer){.name = xstrdup(s->key),
                                              .error = streq(s->status, "ERROR"),
                                              .leaving = leaving,
-                                             .made = s->created_at});
+                                             .made = s->created_at,
+                                             .clients = clients_of(&w, s->key, reports)});
     }
     note_quota(p, (int)ret->servers.len);
     ret->quota = p->quota;

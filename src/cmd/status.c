@@ -13,8 +13,7 @@ static void roles_text(const Island *i, const char *server, Buf *out)
             buf_printf(out, "%s%s", out->len ? " " : "", role_rows[r].name);
 }
 
-/* The newest reports by their names; what could not be read is not there. */
-static json_t *reports_new(Cmd *c, const World *w)
+json_t *status_reports_new(Cmd *c, const World *w)
 {
     json_t *reports = json_object();
     Call *calls = xcalloc(w->items.len + 1, sizeof *calls);
@@ -142,7 +141,7 @@ static Place place_of(const Island *i, const Resource *server)
 
 json_t *status_servers_new(Cmd *c, const World *w, Msec now)
 {
-    _cleanup_json_ json_t *reports = reports_new(c, w);
+    _cleanup_json_ json_t *reports = status_reports_new(c, w);
     json_t *rows = json_array();
     VEC(Place) places = {0};
 

@@ -6,6 +6,8 @@
 #pragma once
 #include "cmd/cmd.h"
 
+/* The newest reports of hosts by their names; what could not be read is not there. */
+json_t *status_reports_new(Cmd *c, const World *w);
 /* One for each server there is, in the order of the file, in an array of the caller's:
  * {key, roles: "edge web", status: the cloud's word, address, health: state of its newest report,
  * or "silent", "new", "booting", "no report"; reported: when, or "";

@@ -1,7 +1,7 @@
-/* atoll scale: keeps a worker tier as large as its queues need it. */
+/* atoll scale: keeps a tier as large as its queues, or its clients, need it. */
 #include "base/log.h"
 #include "cmd/scale.h"
-#include "cmd/scale_pool.h"
+#include "cmd/scale_clients.h"
 #include "host/role_services.h"
 #include "io/child.h"
 #include "io/crypt.h"
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SLICE_MS 100
 /* Connections for the streaming service, backups, a person. */
 #define PG_SPARE 30
 #define LEASE_TICKS 4
@@ -325,6 +324,20 @@ static int open_pool(Run *r, Err *err)
     return o->exec ? 0 : o->heat ? open_heat(r, err) : open_island(r, err);
 }
 
+static bool streams(const Run *r)
+{
+    return r->plan.tier && r->plan.tier->roles == ROLE_BIT(ROLE_STREAM);
+}
+
+static int check_streams(const Options *o, Err *err)
+{
+    const char *option = o->policy ? "policy" : o->record ? "record" : o->redis ? "redis" : NULL;
+
+    return option ? err_set(err, ERR_USAGE, "--%s is for workers: this tier follows its clients",
+                            option)
+                  : 0;
+}
+
 static int open_all(Run *r, Err *err)
 {
     const Options *o = r->o;
@@ -333,8 +346,9 @@ static int open_all(Run *r, Err *err)
     int k = open_pool(r, err);
     if (k == 0)
         k = read_config(r, err);
-    if (k == 0)
-        k = cmd_scale_policy(o->policy, &r->config, err);
+    if (k < 0 || streams(r))
+        return k < 0 ? k : check_streams(o, err);
+    k = cmd_scale_policy(o->policy, &r->config, err);
     if (k == 0)
         k = read_password(r, err);
     if (k == 0)
@@ -421,10 +435,48 @@ static void say(Run *r, const ScalerTick *t)
     r->binding = d->binding;
 }
 
-static void wait_for(const Run *r, Msec until)
+static void follow_queues(Run *r)
 {
-    while (!*r->c->stop && time_mono() < until)
-        time_sleep(MIN(SLICE_MS, until - time_mono()));
+    const Options *o = r->o;
+    Msec lease = MAX(LEASE_TICKS * o->every_ms, LEASE_LEAST);
+    Scaler *s = scaler_new(&(ScalerOptions){
+        .config = &r->config,
+        .redis = {.host = r->host,
+                  .port = r->port,
+                  .password = r->password,
+                  .user = o->user,
+                  .sentinel = o->sentinel,
+                  .timeout_ms = 2 * SECOND},
+        .observe = {.prefix = o->prefix,
+                    .lease = o->dry_run ? NULL : r->lease,
+                    .holder = r->holder,
+                    .lease_ms = lease},
+        .tick_ms = o->every_ms,
+        .rules = {.join_ms = o->join_ms, .drain_ms = o->drain_ms, .retry_ms = o->retry_ms},
+        .driver = r->driver,
+        .self = r->self,
+        .dry_run = o->dry_run});
+
+    for (Msec at = time_mono(); cmd_scale_wait(r->c, at); at = MAX(at + o->every_ms, time_mono())) {
+        _cleanup_(scaler_tick_clear) ScalerTick t = {0};
+        scaler_tick(s, time_mono(), time_now(), &t);
+        say(r, &t);
+        note(r, &t);
+    }
+    (void)scaler_free(s);
+}
+
+static void follow_clients(Run *r)
+{
+    const Tier *t = r->plan.tier;
+
+    scale_clients(r->c, &(ScaleClients){.pool = &r->plan,
+                                        .config = {.min = t->scale.min,
+                                                   .max = t->scale.max,
+                                                   .each = t->scale.clients,
+                                                   .calm_ms = (Msec)(r->config.calm_s * SECOND)},
+                                        .every_ms = r->o->every_ms,
+                                        .dry_run = r->o->dry_run});
 }
 
 static int run(Cmd *c, char **operands, Err *err)
@@ -435,44 +487,21 @@ static int run(Cmd *c, char **operands, Err *err)
     int k = open_all(&r, err);
     if (k < 0)
         return k;
-    const Options *o = r.o;
-    Msec lease = MAX(LEASE_TICKS * o->every_ms, LEASE_LEAST);
-    Scaler *s = scaler_new(&(ScalerOptions){
-        .config = &r.config,
-        .redis = {.host = r.host,
-                  .port = r.port,
-                  .password = r.password,
-                  .user = o->user,
-                  .sentinel = o->sentinel,
-                  .timeout_ms = 2 * SECOND},
-        .observe = {.prefix = o->prefix,
-                    .lease = o->dry_run ? NULL : r.lease,
-                    .holder = r.holder,
-                    .lease_ms = lease},
-        .tick_ms = o->every_ms,
-        .rules = {.join_ms = o->join_ms, .drain_ms = o->drain_ms, .retry_ms = o->retry_ms},
-        .driver = r.driver,
-        .self = r.self,
-        .dry_run = o->dry_run});
     child_notify("READY=1");
-    for (Msec at = time_mono(); !*c->stop; at = MAX(at + o->every_ms, time_mono())) {
-        wait_for(&r, at);
-        if (*c->stop)
-            break;
-        _cleanup_(scaler_tick_clear) ScalerTick t = {0};
-        scaler_tick(s, time_mono(), time_now(), &t);
-        say(&r, &t);
-        note(&r, &t);
-    }
+    if (streams(&r))
+        follow_clients(&r);
+    else
+        follow_queues(&r);
     child_notify("STOPPING=1");
-    (void)scaler_free(s);
     return 0;
 }
 
 const Verb verb_scale = {
     .name = "scale",
     .usage = "scale [options]",
-    .sentence = "Keep a worker tier as large as its queues need it.",
+    .sentence =
+        "Keep a tier of workers as large as its queues need it, or of streaming servers as its "
+        "clients do.",
     .text =
         "Looks at Sidekiq's queues in Redis and at the tier's servers, decides how many there "
         "should "
@@ -485,6 +514,8 @@ const Verb verb_scale = {
         "the "
         "one with Mastodon's schedule, nor the last that takes a queue. Without Redis or without "
         "the cloud nothing is removed. Of two that run, one acts: the lease is in Redis.\n\n"
+        "A tier of streaming servers follows the clients that their hosts report "
+        "(doc/scale.md).\n\n"
         "With --exec the servers are somebody else's: `COMMAND list` prints a line for each (its "
         "name, which its Sidekiq has as host name or DYNO; maybe `error` or `leaving`; maybe its "
         "age in seconds), and `COMMAND set SIZE [NAME...]` makes them SIZE, without those NAMEs, "

@@ -52,6 +52,10 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = read_numbers(operands[1], &tier->numbers, err);
     tier->scale.told = true;
     strlist_add(&ask.only, tier->name);
+    /* Whom the edge sends clients to, it has to be told. */
+    for (size_t i = 0; (tier->roles & ROLE_BIT(ROLE_STREAM)) && i < c->island.n_tiers; i++)
+        if (c->island.tiers[i].roles & ROLE_BIT(ROLE_EDGE))
+            strlist_add(&ask.only, c->island.tiers[i].name);
     if (r == 0)
         r = cmd_plan_quiet(c, &ask, &plan, err);
     if (r == 0)
@@ -72,7 +76,8 @@ const Verb verb_scale_set = {
     .sentence = "Give a scaled tier these servers.",
     .text =
         "What `atoll scale` calls to have servers made and removed: NUMBERS are those that stay or "
-        "are to be made (0,2,5). Works on that tier alone, within its bounds.",
+        "are to be made (0,2,5). Works on that tier, and the edge of streaming servers, within its "
+        "bounds.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),
     .options = options,

@@ -349,9 +349,17 @@ static int check_calendar(IslandLoad *l, const Tier *t, const YamlNode *scale, E
     return 0;
 }
 
-/* Servers that come and go hold nothing, and nobody connects to them. */
+/* Servers that come and go hold nothing. */
 static int check_scale(IslandLoad *l, Err *err)
 {
+    static const struct {
+        const char *key;
+        bool stream;
+    } of_one[] = {{"queues", false},
+                  {"policy", false},
+                  {"budget", false},
+                  {"calendar", false},
+                  {"clients", true}};
     const Island *i = l->island;
 
     for (size_t k = 0; k < i->n_tiers; k++) {
@@ -360,11 +368,21 @@ static int check_scale(IslandLoad *l, Err *err)
 
         if (!t->scale.on)
             continue;
-        if (t->roles != ROLE_BIT(ROLE_WORKER)) {
-            (void)fail(l, n, err, "servers.%s has other roles than worker: it can't be scaled",
+        bool stream = t->roles == ROLE_BIT(ROLE_STREAM);
+        if (t->roles != ROLE_BIT(ROLE_WORKER) && !stream) {
+            (void)fail(l, n, err,
+                       "servers.%s has other roles than worker, or stream: it can't be scaled",
                        t->name);
-            return err_hint(err, "give the workers a tier of their own");
+            return err_hint(err, "give the workers, or the streaming servers, a tier of their own");
         }
+        for (size_t j = 0; j < ARRAY_LEN(of_one); j++) {
+            const YamlNode *key = yaml_get(n, of_one[j].key);
+            if (key && of_one[j].stream != stream)
+                return fail(l, key, err, "servers.%s.scale: %s is for tiers of %s", t->name,
+                            of_one[j].key, of_one[j].stream ? "streaming servers" : "workers");
+        }
+        if (stream && t->scale.min < 1)
+            return fail(l, n, err, "servers.%s.scale: min is at least 1", t->name);
         if (yaml_get(l->tiers[k], "count"))
             return fail(l, node_at(l, l->tiers[k], "count"), err,
                         "servers.%s has count and scale: one of them", t->name);
@@ -419,7 +437,8 @@ static int check_queues(IslandLoad *l, Err *err)
         for (size_t k = 0; k < i->n_tiers; k++) {
             const Tier *t = &i->tiers[k];
             taken = taken || strlist_has(&t->queues, island_queues[q]) ||
-                    (t->scale.on && !t->queues.len && !streq(island_queues[q], "scheduler"));
+                    (t->scale.on && (t->roles & ROLE_BIT(ROLE_WORKER)) && !t->queues.len &&
+                     !streq(island_queues[q], "scheduler"));
         }
         if (!taken) {
             (void)fail(l, node_at(l, NULL, "servers"), err, "nobody takes the queue \"%s\"",

@@ -45,6 +45,7 @@ typedef struct Tier {
         char *policy;    /* "latency", "backlog" or "depth" */
         int64_t boot_ms; /* until a new server does its first job */
         int budget_h;    /* server-hours a day; 0: no limit */
+        int clients;     /* of one streaming server */
         VEC(TierDeadline) queues;
         VEC(TierHours) calendar;
         bool told; /* `numbers` is what is wanted; else apply_goal sets it, by what is there */

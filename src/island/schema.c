@@ -611,9 +611,11 @@ const IslandRow island_rows[] = {
     {"servers.*.volume.type", "a volume type's name", "",
      "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
      read_text, TIER(volume_type)},
-    {"servers.*.scale", "a map", "", "min, max, queues, policy, boot, budget, calendar",
-     "In place of count, where the only role is worker: `atoll scale` moves the number of servers "
-     "between min and max with the queues, and apply leaves it as it is.",
+    {"servers.*.scale", "a map", "",
+     "min, max; of workers queues, policy, boot, budget, calendar; of streaming servers clients",
+     "In place of count, where the only role is worker, or stream: `atoll scale` moves the number "
+     "of "
+     "servers between min and max with the queues, or the clients, and apply leaves it as it is.",
      read_scale},
     {"servers.*.scale.min", "a number", "1", "0 to 64", "The least servers.", read_count,
      TIER(scale.min), 0, ISLAND_COUNT_MAX},
@@ -642,6 +644,9 @@ const IslandRow island_rows[] = {
      "On which days it begins; without it on all.", read_days},
     {"servers.*.scale.calendar.min", "a number", NULL, "1 to 64", "The least servers then.",
      read_least, .min = 1, .max = ISLAND_COUNT_MAX},
+    {"servers.*.scale.clients", "a number", "10000", "1 to 1000000",
+     "Of streaming servers: so many connected clients are one server's; a quarter more have room.",
+     read_count, TIER(scale.clients), 1, 1000000},
     {"moved", "a map", "", "tier: the tier that had its volumes",
      "Tiers whose volumes another tier had, so that data goes on under a new name; take it out "
      "once it is applied.",

@@ -25,6 +25,7 @@ typedef struct PoolServer {
     char *name; /* "worker.0", for an island's */
     bool error, leaving;
     Msec made;       /* when it was asked for; 0: not known */
+    int64_t clients; /* of a streaming server: connected to it; -1: it does not tell */
     PoolState state; /* pool_judge's, and what is below */
     int busy, processes;
     bool drained; /* quiet and without a job on two beats */

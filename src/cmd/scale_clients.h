@@ -1,0 +1,16 @@
+/* `atoll scale` on a tier of streaming servers: the loop around scale/clients.h. Clients are
+ * counted by the servers' own reports, which come within the minute, so that nothing has to reach
+ * them from where this runs. There is no lease: two that run ask for the same, and the engine lets
+ * one of them do it. */
+#pragma once
+#include "cmd/scale_pool.h"
+#include "scale/clients.h"
+
+typedef struct ScaleClients {
+    PlanPool *pool;
+    ClientsConfig config;
+    Msec every_ms;
+    bool dry_run;
+} ScaleClients;
+/* Until *c->stop; then the tier stays as it is. */
+void scale_clients(Cmd *c, const ScaleClients *s);
