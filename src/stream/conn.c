@@ -7,7 +7,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define READ_BYTES ((size_t)64 << 10)
 #define WRITE_FRAMES 64
 #define LINGER_MS (2 * SECOND)
 
@@ -295,6 +294,8 @@ static void conn_end(Server *s, Conn *c)
     c->fd = -1;
     c->generation++;
     s->open--;
+    if (s->port)
+        port_connection_ended(s->port);
     slab_give(&s->conns, c->index);
 }
 
@@ -502,10 +503,10 @@ static void take(Server *s, Conn *c, char *p, size_t n)
 
 static void readable(Server *s, Conn *c)
 {
-    static char bytes[READ_BYTES];
+    char *bytes = s->input;
 
     for (int i = 0; i < 4 && !c->dead && may_read(c); i++) {
-        ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        ssize_t n = recv(c->fd, bytes, INPUT_BYTES, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -519,7 +520,7 @@ static void readable(Server *s, Conn *c)
             return;
         }
         take(s, c, bytes, (size_t)n);
-        if ((size_t)n < sizeof(bytes))
+        if (n < INPUT_BYTES)
             return;
     }
 }

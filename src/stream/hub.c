@@ -137,10 +137,39 @@ static Channel *channel_make(Hub *h, Str name)
     return c;
 }
 
+/* With one more listener, whom the caller adds. */
+static Channel *channel_for(Hub *h, Str name, bool beats)
+{
+    Channel *c = hub_channel(h, name);
+
+    if (!c)
+        c = channel_make(h, name);
+    else if (!channel_is_heard(c))
+        hub_touch(h, c); /* it was about to go */
+    c->beats = c->beats || beats;
+    return c;
+}
+
+void hub_loop_comes(Hub *h, Str name, uint32_t loop, bool beats)
+{
+    channel_for(h, name, beats)->loops |= loop;
+}
+
+void hub_loop_goes(Hub *h, Str name, uint32_t loop)
+{
+    Channel *c = hub_channel(h, name);
+
+    if (!c)
+        return;
+    c->loops &= ~loop;
+    if (!channel_is_heard(c))
+        hub_touch(h, c);
+}
+
 void hub_settled(Hub *h, Channel *c)
 {
     c->listed = false;
-    if (c->first || c->jobs)
+    if (channel_is_heard(c) || c->jobs)
         return;
     wheel_cancel(&c->beat);
     table_remove(&h->channels, &c->entry);
@@ -174,13 +203,7 @@ Subscription *hub_subscribe(Hub *h, const Buf *names, size_t n, bool beats)
     *s = (Subscription){.index = index, .links_len = (uint8_t)n};
     for (size_t i = 0; i < n; i++) {
         Link *l = &s->links[i];
-        Str name = buf_as_str(&names[i]);
-        Channel *c = hub_channel(h, name);
-        if (!c)
-            c = channel_make(h, name);
-        else if (!c->first)
-            hub_touch(h, c); /* it was about to go */
-        c->beats = c->beats || beats;
+        Channel *c = channel_for(h, buf_as_str(&names[i]), beats);
         *l = (Link){.prev = c->last, .channel = c, .of = s};
         if (c->last)
             c->last->next = l;

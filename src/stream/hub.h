@@ -3,7 +3,10 @@
  * and a hash each (uthash's handle is 56 bytes, and an idle user has four channels).
  *
  * Owns channels, accounts, addresses and subscriptions; each goes when its last user does. What to
- * tell Redis is collected here and fetched by the server once a turn. One thread.
+ * tell Redis is collected here and fetched once a turn. One thread.
+ *
+ * Where there are several loops each has a hub, and the relay one more, whose channels have loops
+ * for listeners (relay.h); the census has the addresses and accounts of all (census.h).
  */
 #pragma once
 #include "base/buf.h"
@@ -27,9 +30,10 @@ typedef struct Table {
 typedef struct Channel {
     Entry entry;
     uint16_t len;
-    bool beats;      /* has a subscribed: key */
-    bool subscribed; /* Redis has been told */
-    bool listed;     /* in `changed` */
+    bool beats : 1;      /* has a subscribed: key */
+    bool subscribed : 1; /* Redis (or the relay) has been told */
+    bool listed : 1;     /* in `changed` */
+    uint32_t loops;      /* of the relay's: those that listen, a bit each */
     struct Link *first, *last;
     WheelNode beat;
     Job *jobs; /* the last of those that wait, in a ring; NULL: none */
@@ -86,15 +90,18 @@ typedef VEC(Channel *) Channels;
 typedef struct Hub {
     Table channels, accounts, addresses;
     Slab subscriptions;
-    Channels changed; /* Redis does not know yet that these came or went */
+    Channels changed; /* it is not told yet that these came or went */
     uint64_t seed;
-    uint32_t redis_channels;
 } Hub;
 
 void hub_init(Hub *h, uint64_t seed);
 void hub_clear(Hub *h);
 
 Channel *hub_channel(const Hub *h, Str name); /* NULL: nobody listens */
+static inline bool channel_is_heard(const Channel *c)
+{
+    return c->first || c->loops;
+}
 /* Calls for each channel; it must not subscribe or unsubscribe. */
 void hub_each(const Hub *h, void (*f)(void *user, Channel *c), void *user);
 /* Is there a subscription of `first` to exactly these channels? */
@@ -102,9 +109,13 @@ Subscription *hub_find(const Hub *h, Subscription *first, const Buf *names, size
 /* Makes one (the caller links it to its connection), and the channels that are new. */
 Subscription *hub_subscribe(Hub *h, const Buf *names, size_t n, bool beats);
 void hub_unsubscribe(Hub *h, Subscription *s);
+/* One of the loops (its bit) listens to this channel, or does not any more. */
+void hub_loop_comes(Hub *h, Str name, uint32_t loop, bool beats);
+void hub_loop_goes(Hub *h, Str name, uint32_t loop);
 /* Lists a channel as changed: its last user other than a subscription has gone. */
 void hub_touch(Hub *h, Channel *c);
-/* Frees channels that nobody listens to any more, once Redis was told. */
+/* It was fetched from `changed`. Frees channels that nobody listens to any more, once Redis was
+ * told. */
 void hub_settled(Hub *h, Channel *c);
 
 /* Take a reference: one connection more. */

@@ -1,26 +1,33 @@
 /* What the parts of the server share: one Server, its connections, and who calls whom.
  *
- *   server.c     the loop, listening, the end of a turn, draining
+ *   loops.c      one server, or several with the relay: who runs where
+ *   server.c     a loop: its turns, its time, draining
  *   conn.c       a connection's socket: reading, the queue, writing, timers, its end
  *   serve.c      HTTP: routes, login, answers, upgrades
  *   subscribe.c  asks of clients: scopes, ownership, access; subscribing
  *   lookup.c     what is asked of PostgreSQL, in batches
  *   message.c    messages from Redis: to whom, in which form
  *   jobs.c       those that wait for PostgreSQL, and their filtering
- *   heartbeat.c  Redis: subscriptions and subscribed: keys
+ *
+ * A Server is one thread's. Where there is one it has the listener and the feed (Redis) itself;
+ * where there are several each has a port to the relay instead (relay.h), and they share nothing
+ * but the census.
  *
  * Connections that end while others are looked at are only marked (`dead`) and taken away at the
  * end of the loop's turn; so is what is queued written then. Answers of PostgreSQL find their
  * connection by reference, which is of no connection once it has ended.
  */
 #pragma once
+#include "stream/census.h"
 #include "stream/config.h"
 #include "stream/fd_watch.h"
+#include "stream/feed.h"
 #include "stream/frame.h"
 #include "stream/head.h"
 #include "stream/hub.h"
+#include "stream/listener.h"
 #include "stream/metrics.h"
-#include "stream/redis_link.h"
+#include "stream/relay.h"
 #include "stream/server.h"
 #include "stream/ws.h"
 
@@ -81,19 +88,25 @@ typedef struct ConnRef {
     uint32_t index, generation;
 } ConnRef;
 
-enum { WHEEL_CONN, WHEEL_CHANNEL }; /* kinds of nodes */
 typedef VEC(Conn *) Conns;
 typedef struct Lookup Lookup;
 typedef struct Jobs Jobs;
 
+#define INPUT_BYTES (64 << 10)
+
 struct Server {
     const StreamConfig *config;
     const StreamSettings *settings;
+    Census *census;                    /* all servers' */
+    const volatile sig_atomic_t *stop; /* NULL: the relay says so */
+    Listener *listener;                /* NULL: the relay's */
+    Feed *feed;                        /* likewise */
+    Port *port;                        /* NULL: there is one server */
     uv_loop_t loop;
     uv_timer_t tick;
     uv_prepare_t turn;
-    FdWatch *listening, *clients;
-    int listen_fd, epoll_fd;
+    FdWatch *clients;
+    int epoll_fd;
     bool draining;
     Msec drain_until, next_second;
     Slab conns;
@@ -101,16 +114,30 @@ struct Server {
     Conns dirty, dead;
     Wheel wheel;
     Hub hub;
-    Metrics metrics;
-    RedisLink *listen_link, *say_link;
+    Metrics metrics, all; /* its own; see server_numbers */
     PgPool *pg;
     Lookup *lookup;
     Jobs *jobs;
     Js js, js_small; /* for messages; for what is inside one, and clients' words */
     Buf scratch;
+    char *input; /* INPUT_BYTES, for what a socket is read into */
     Frame *ping, *thump;
     uint64_t messages; /* number of the last message from Redis */
 };
+
+/* ---- server.c ---- */
+typedef struct ServerOptions {
+    const StreamConfig *config;
+    Census *census;
+    size_t pg_connections;
+    const volatile sig_atomic_t *stop; /* of the only server; the others' is NULL */
+    Port *port;                        /* of one of several; the only one's is NULL */
+} ServerOptions;
+int server_open(Server *s, const ServerOptions *o, Err *err) _must_check_;
+void server_run(Server *s); /* until it was told to end and its clients have gone */
+void server_close(Server *s);
+/* For /metrics: of all servers; borrowed until the next call. */
+const Metrics *server_numbers(Server *s);
 
 /* ---- conn.c ---- */
 void conn_accept(Server *s, int fd);
@@ -208,8 +235,3 @@ Jobs *jobs_free(Jobs *j);
 /* The message in s->js, with its payload; true if it was taken (or dropped), false if it may be
  * delivered at once. */
 bool jobs_take(Jobs *j, Channel *c, const Delivery *d, const JsNode *payload);
-
-/* ---- heartbeat.c ---- */
-void heartbeat_open(Server *s);
-void heartbeat_end_turn(Server *s);
-void heartbeat_due(Server *s, Channel *c);

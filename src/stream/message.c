@@ -86,7 +86,6 @@ void message_received(Server *s, Str channel, Str text)
 {
     Channel *ch = hub_channel(&s->hub, channel);
 
-    s->metrics.redis_messages++;
     s->messages++;
     if (!ch || !ch->first)
         return;

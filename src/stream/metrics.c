@@ -36,6 +36,7 @@ static const struct {
     {"queue", AT(over_queue)},
     {"message", AT(over_message)},
     {"pending", AT(over_pending)},
+    {"backlog", AT(over_backlog)},
     {"handshake", AT(handshake_late)},
     {"ping", AT(ping_late)},
     {"malformed", AT(malformed)},
@@ -44,11 +45,22 @@ static const struct {
     {"killed", AT(killed)},
 };
 
+_Static_assert(sizeof(Metrics) % sizeof(uint64_t) == 0 && sizeof(size_t) == sizeof(uint64_t),
+               "all that is counted is 64 bits wide");
+
 static uint64_t value(const Metrics *m, size_t offset)
 {
     uint64_t v;
     memcpy(&v, (const char *)m + offset, sizeof(v));
     return v;
+}
+
+void metrics_add(Metrics *to, const Metrics *more)
+{
+    for (size_t at = 0; at < sizeof(Metrics); at += sizeof(uint64_t)) {
+        uint64_t sum = value(to, at) + value(more, at);
+        memcpy((char *)to + at, &sum, sizeof(sum));
+    }
 }
 
 static void head(Buf *out, const char *name, const char *type, const char *help)

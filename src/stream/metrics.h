@@ -1,4 +1,5 @@
-/* Counters and gauges of the streaming server, in Prometheus's text form, one row each. */
+/* Counters and gauges of the streaming server, in Prometheus's text form, one row each. Where there
+ * are several loops each counts its own, and a reader adds them up. */
 #pragma once
 #include "base/buf.h"
 #include "stream/names.h"
@@ -15,8 +16,9 @@ typedef struct Metrics {
     uint64_t connections;
     /* what was refused or dropped, by why */
     uint64_t over_connections, over_address, over_account, over_subscriptions, over_queue,
-        over_message, over_pending, handshake_late, ping_late, malformed, failed_filter,
-        bad_requests, killed;
+        over_message, over_pending, over_backlog, handshake_late, ping_late, malformed,
+        failed_filter, bad_requests, killed;
 } Metrics;
 
+void metrics_add(Metrics *to, const Metrics *more);
 void metrics_write(const Metrics *m, Buf *out);

@@ -33,9 +33,10 @@ typedef enum StreamParameter { PARAMETER_NONE, PARAMETER_TAG, PARAMETER_LIST } S
 typedef enum StreamAccess { ACCESS_ANY, ACCESS_LIVE, ACCESS_TOPIC } StreamAccess;
 
 typedef struct StreamRow {
-    const char *name; /* "public:local" */
-    const char *path; /* behind /api/v1/streaming/; NULL: none of its own */
-    unsigned scope;   /* beside SCOPE_READ, which allows everything */
+    const char *name;  /* "public:local" */
+    const char *label; /* ["public:local"] */
+    const char *path;  /* behind /api/v1/streaming/; NULL: none of its own */
+    unsigned scope;    /* beside SCOPE_READ, which allows everything */
     StreamParameter asks;
     StreamAccess access;
     bool filtered;       /* statuses pass the viewer's blocks, mutes, languages and filters here */

@@ -38,7 +38,7 @@ struct PgPool {
     uv_loop_t *loop;
     const StreamConfig *config;
     PgLink *links;
-    size_t links_len;
+    size_t links_len, size; /* made, at most */
     Request *first, **last;
     size_t waiting;
     char *addresses; /* of the host, "::1,127.0.0.1"; NULL: not looked up yet */
@@ -401,7 +401,7 @@ static void serve(PgPool *p)
         if (l->state == LINK_IDLE)
             send_request(l, pop(p));
     }
-    while (p->waiting > coming && (int64_t)p->links_len < p->config->pg_pool &&
+    while (p->waiting > coming && p->links_len < p->size &&
            (Msec)uv_now(p->loop) >= p->not_before) {
         if (p->config->pg_host && !p->addresses) {
             if (!p->resolving)
@@ -477,12 +477,13 @@ void pg_pool_numbers(const PgPool *p, PgPoolNumbers *ret)
         ret->idle += l->state == LINK_IDLE;
 }
 
-PgPool *pg_pool_new(uv_loop_t *loop, const StreamConfig *config)
+PgPool *pg_pool_new(uv_loop_t *loop, const StreamConfig *config, size_t size)
 {
     PgPool *p = NEW(PgPool);
 
     p->loop = loop;
     p->config = config;
+    p->size = size;
     p->last = &p->first;
     p->prepare = config->pg_prepare;
     p->turn = NEW(uv_prepare_t);

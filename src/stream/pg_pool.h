@@ -1,5 +1,5 @@
-/* Connections to PostgreSQL in the loop: at most DB_POOL, made when asked for and closed after ten
- * idle seconds, but one. libpq without blocking.
+/* Connections to PostgreSQL in the loop: at most `size` (of DB_POOL its share), made when asked for
+ * and closed after ten idle seconds, but one. libpq without blocking.
  *
  * Statements are a table; each connection prepares those it uses (unless told not to, for poolers
  * that mix sessions). Everything asked is a plain read: what was under way on a connection that was
@@ -29,7 +29,7 @@ typedef void PgDone(void *user, const PGresult *result);
 Str pg_cell(const PGresult *r, int row, int column);
 int64_t pg_cell_int(const PGresult *r, int row, int column);
 
-PgPool *pg_pool_new(uv_loop_t *loop, const StreamConfig *config);
+PgPool *pg_pool_new(uv_loop_t *loop, const StreamConfig *config, size_t size);
 /* Ends all connections; what waits is told that it failed. */
 PgPool *pg_pool_free(PgPool *p);
 /* Copies the values (NULL is SQL's). The statement must live as long as the pool. */

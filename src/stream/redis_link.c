@@ -376,7 +376,7 @@ static bool read_replies(RedisLink *l)
 
 static void on_readable(RedisLink *l)
 {
-    static char bytes[READ_BYTES];
+    static char bytes[READ_BYTES]; /* all links are in one thread: the feed's */
 
     /* Not for ever: others have a turn, and the loop comes back at once for what is left. TLS
      * holds records back, so that its is read to the end. */

@@ -142,9 +142,11 @@ void serve_session_end(Server *s, Conn *c)
     c->counted = false;
     languages_unref(c->languages);
     c->languages = NULL;
+    census_leave_account(s->census, c->account);
     hub_account_unref(&s->hub, c->account);
     c->account = NULL;
-    hub_address_unref(&s->hub, c->address);
+    if (c->address)
+        census_leave_address(s->census, c->address);
     c->address = NULL;
 }
 
@@ -183,11 +185,12 @@ static bool client_address(const Server *s, const Conn *c, char ret[static INET6
 static bool within_address_bound(Server *s, Conn *c)
 {
     char text[INET6_ADDRSTRLEN];
+    uint64_t conns;
 
     if (!client_address(s, c, text))
         return true;
-    c->address = hub_address_ref(&s->hub, text);
-    if (c->address->conns <= (uint64_t)s->settings->per_address)
+    c->address = census_enter_address(s->census, text, &conns);
+    if (conns <= (uint64_t)s->settings->per_address)
         return true;
     s->metrics.over_address++;
     return false;
@@ -257,10 +260,7 @@ static void serve_metrics(Server *s, Conn *c)
 {
     _cleanup_(buf_clear) Buf body = BUF_INIT(BUF_MAX_BODY);
 
-    pg_pool_numbers(s->pg, &s->metrics.pg);
-    s->metrics.redis_channels = s->hub.redis_channels;
-    s->metrics.connections = s->open;
-    metrics_write(&s->metrics, &body);
+    metrics_write(server_numbers(s), &body);
     answer(s, c, 200,
            "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
            "Cache-Control: private, no-store\r\n",
@@ -410,7 +410,7 @@ void serve_login(Server *s, Conn *c, bool ok, const TokenFound *found)
     c->view_feeds = found->permissions & VIEW_FEEDS;
     if (found->has_languages)
         c->languages = languages_ref(c->account, found->languages);
-    if (c->account->conns > (uint64_t)s->settings->per_account) {
+    if (census_enter_account(s->census, c->account) > (uint64_t)s->settings->per_account) {
         s->metrics.over_account++;
         serve_error(s, c, 429, "Too many connections");
         conn_resume(s, c);

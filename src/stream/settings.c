@@ -7,6 +7,9 @@
 
 #define ROW(field) .offset = offsetof(StreamSettings, field)
 const StreamSetting stream_settings[] = {
+    {"loops", UNIT_CORES, 1, STREAM_LOOPS_MAX, 1,
+     "Event loops, each a thread with its share of the clients and of DB_POOL; auto: one a core.",
+     ROW(loops)},
     {"connections", UNIT_COUNT, 1, 10000000, 1000000,
      "Connections at most, in all; more are closed at once.", ROW(connections)},
     {"connections-per-address", UNIT_COUNT, 1, 10000000, 1000,
@@ -33,9 +36,12 @@ const StreamSetting stream_settings[] = {
     {"beat-life", UNIT_MS, 1000, HOUR, 1080 * SECOND, "Life of a subscribed: key.",
      ROW(beat_life_ms)},
     {"pending", UNIT_COUNT, 1, 1000000, 1000,
-     "Messages that may wait for PostgreSQL; more are dropped.", ROW(pending_jobs)},
+     "Messages that may wait for PostgreSQL, in each loop; more are dropped.", ROW(pending_jobs)},
     {"pending-bytes", UNIT_BYTES, 65536, 1LL << 40, 64 << 20, "Bytes of these.",
      ROW(pending_bytes)},
+    {"backlog", UNIT_BYTES, 65536, 1LL << 40, 64 << 20,
+     "Bytes of messages that may wait for one of several loops; then its clients are sent away.",
+     ROW(backlog_bytes)},
     {"batch", UNIT_COUNT, 1, 10000, 500, "Tokens, lists or viewers asked about in one statement.",
      ROW(batch)},
     {"redis-silence", UNIT_MS, 1000, HOUR, 30 * SECOND,
@@ -60,12 +66,17 @@ void stream_settings_default(StreamSettings *s)
 static int set(StreamSettings *s, const StreamSetting *row, const char *value, Err *err)
 {
     int64_t v;
+    if (row->unit == UNIT_CORES && streq(value, "auto")) {
+        *field(s, row) = 0;
+        return 0;
+    }
     bool ok =
         row->unit == UNIT_MS ? span_or_ms_parse(value, &v) : parse_int(value, 0, INT64_MAX, &v);
     if (!ok || v < row->min || v > row->max) {
+        static const char *const also[] = {"", "", " ms; 30s, 5m", ", or auto"};
         err_set(err, ERR_USAGE, "%s cannot be '%s'", row->name, value);
         return err_hint(err, "from %lld to %lld%s", (long long)row->min, (long long)row->max,
-                        row->unit == UNIT_MS ? " ms; 30s, 5m" : "");
+                        also[row->unit]);
     }
     *field(s, row) = v;
     return 0;
@@ -108,10 +119,12 @@ int stream_settings_environment(StreamSettings *s, StreamGetenv *get, void *user
 
 void stream_settings_show(const StreamSettings *s, Buf *out)
 {
-    static const char *const units[] = {"", " bytes", " ms"};
+    static const char *const units[] = {"", " bytes", " ms", ""};
     for (const StreamSetting *row = stream_settings; row->name; row++) {
         StreamSettings copy = *s;
-        buf_printf(out, "%-30s %10lld%-6s  %s\n", row->name, (long long)*field(&copy, row),
-                   units[row->unit], row->sentence);
+        char number[24] = "auto";
+        if (row->unit != UNIT_CORES || *field(&copy, row))
+            (void)snprintf(number, sizeof(number), "%lld", (long long)*field(&copy, row));
+        buf_printf(out, "%-30s %10s%-6s  %s\n", row->name, number, units[row->unit], row->sentence);
     }
 }

@@ -5,12 +5,15 @@
 #include "base/err.h"
 
 typedef struct StreamSettings {
-    int64_t per_address, per_account, connections, subscriptions, queue_bytes, message_bytes,
-        handshake_ms, ping_ms, thump_ms, beat_ms, beat_life_ms, pending_jobs, pending_bytes, batch,
-        redis_silence_ms, drain_ms;
+    int64_t loops, per_address, per_account, connections, subscriptions, queue_bytes, message_bytes,
+        handshake_ms, ping_ms, thump_ms, beat_ms, beat_life_ms, pending_jobs, pending_bytes,
+        backlog_bytes, batch, redis_silence_ms, drain_ms;
 } StreamSettings;
 
-typedef enum SettingUnit { UNIT_COUNT, UNIT_BYTES, UNIT_MS } SettingUnit;
+#define STREAM_LOOPS_MAX 32 /* as many as a channel can name (hub.h) */
+
+/* UNIT_CORES: a count, or `auto` (0): as many as there are cores. */
+typedef enum SettingUnit { UNIT_COUNT, UNIT_BYTES, UNIT_MS, UNIT_CORES } SettingUnit;
 
 typedef struct StreamSetting {
     const char *name; /* "connections-per-address"; from ATOLL_STREAM_CONNECTIONS_PER_ADDRESS too */

@@ -104,15 +104,6 @@ void subscribe_system(Server *s, Conn *c)
     names_clear(names);
 }
 
-static const char *static_label(StreamId id)
-{
-    static char labels[STREAMS][32];
-
-    if (!labels[id][0])
-        (void)snprintf(labels[id], sizeof(labels[id]), "[\"%s\"]", stream_row(id)->name);
-    return labels[id];
-}
-
 /* Nothing stands in the way. */
 static void settle(Server *s, Conn *c, const bool deny[2])
 {
@@ -133,7 +124,7 @@ static void settle(Server *s, Conn *c, const bool deny[2])
         if (sub->own_label)
             sub->label = xstrdup(a->label.p);
         else
-            sub->fixed_label = static_label(a->stream);
+            sub->fixed_label = stream_row(a->stream)->label;
         add_subscription(s, c, sub, a->stream);
     }
     names_clear(names);

@@ -10,10 +10,12 @@
 #define WHEEL_TICK_MS 50
 #define WHEEL_SLOTS 1024
 
+enum { WHEEL_CONN, WHEEL_CHANNEL }; /* whose a node is: a connection's, a channel's next beat */
+
 typedef struct WheelNode {
     struct WheelNode *next, *prev; /* NULL: not set */
     uint32_t due;                  /* tick */
-    uint32_t kind;                 /* the owner's word: whose it is */
+    uint32_t kind;                 /* WHEEL_ */
 } WheelNode;
 
 typedef struct Wheel {

@@ -18,6 +18,7 @@ from pg import *
 from stream_client import *
 
 FOREIGN = os.environ.get("STREAM_SERVER")
+LOOPS = os.environ.get("STREAM_LOOPS")  # of ours: the same stories with several
 DATABASE, PASSWORD = "mastodon_streams", "drift 'wood'"
 ACCOUNTS = 900
 READY = "Streaming API now listening on"
@@ -256,7 +257,7 @@ class World:
     def environment(self, **more):
         env = self.t.env(NODE_ENV="production", DB_HOST="127.0.0.1", DB_PORT=str(self.pg.port), DB_USER="mastodon",
                          DB_PASS=PASSWORD, DB_NAME=DATABASE, REDIS_HOST="127.0.0.1", REDIS_PORT=str(self.redis.port),
-                         BIND="127.0.0.1", PORT=str(free_port()), TZ="UTC", LOG_LEVEL="warn")
+                         BIND="127.0.0.1", PORT=str(free_port()), TZ="UTC", LOG_LEVEL="warn", ATOLL_STREAM_LOOPS=LOOPS)
         if FOREIGN:
             env["PATH"] = os.environ["PATH"]
         env.update(more)
