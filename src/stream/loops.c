@@ -176,6 +176,7 @@ static void *run_server(void *user)
 {
     Server *s = user;
 
+    (void)pthread_setname_np(pthread_self(), "loop"); /* for top -H; only a name */
     server_run(s);
     port_ended(s->port);
     return NULL;

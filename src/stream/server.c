@@ -47,16 +47,37 @@ static void on_renewed(void *user)
     hub_filters_forget(&s->hub, NULL);
 }
 
+/* ---- time ---- */
+
+static void on_due(void *user, WheelNode *n)
+{
+    Server *s = user;
+
+    if (n->kind == WHEEL_CONN)
+        conn_due(s, n);
+    else
+        feed_due(s->feed, n);
+}
+
+/* Also before timers are set where the loop may have stood still for long: else they are due early.
+ */
+static void turn_wheel(Server *s, Msec now)
+{
+    wheel_turn(&s->wheel, now, on_due, s);
+}
+
 /* ---- the end ---- */
 
 static void drain(void *user)
 {
     Server *s = user;
+    Msec now = time_mono();
 
     if (s->draining)
         return;
     s->draining = true;
-    s->drain_until = time_mono() + s->settings->drain_ms;
+    s->drain_until = now + s->settings->drain_ms;
+    turn_wheel(s, now);
     s->listener = listener_close(s->listener);
     for (uint32_t i = 0; i < s->conns.made; i++) {
         Conn *c = slab_at(&s->conns, i);
@@ -76,6 +97,7 @@ static void on_behind(void *user)
     Server *s = user;
     uint64_t n = 0;
 
+    turn_wheel(s, time_mono());
     for (uint32_t i = 0; i < s->conns.made; i++) {
         Conn *c = slab_at(&s->conns, i);
         if (c->fd < 0 || c->dead || c->state == CONN_CLOSING || !c->account)
@@ -91,17 +113,7 @@ static void on_behind(void *user)
              (unsigned long long)n);
 }
 
-/* ---- time ---- */
-
-static void on_due(void *user, WheelNode *n)
-{
-    Server *s = user;
-
-    if (n->kind == WHEEL_CONN)
-        conn_due(s, n);
-    else
-        feed_due(s->feed, n);
-}
+/* ---- turns ---- */
 
 static void on_second(Server *s, Msec now)
 {
@@ -116,7 +128,7 @@ static void on_tick(uv_timer_t *timer)
     Server *s = timer->data;
     Msec now = time_mono();
 
-    wheel_turn(&s->wheel, now, on_due, s);
+    turn_wheel(s, now);
     if (now >= s->next_second) {
         s->next_second = now + SECOND;
         on_second(s, now);

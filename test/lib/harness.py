@@ -222,7 +222,7 @@ def peak_private_kb(process):
 def sanitized():
     """A sanitizer's own memory and time are none of ours."""
     with open(f"{BUILD}/atoll-pocket", "rb") as f:
-        return b"__asan_init" in f.read()
+        return re.search(b"__[at]san_init", f.read()) is not None
 
 
 class Test:
@@ -246,7 +246,7 @@ class Test:
         env = {"PATH": PATH, "HOME": self.dir, "LANG": "C.UTF-8", "USER": "tester",
                "XDG_CONFIG_HOME": f"{self.dir}/config", "XDG_CACHE_HOME": f"{self.dir}/cache",
                "ATOLL_PASSPHRASE_FILE": f"{self.dir}/passphrase"}
-        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"):
             if name in os.environ:
                 env[name] = os.environ[name]
         if self.pocket:

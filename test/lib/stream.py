@@ -229,7 +229,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait(seconds)
-        complaint = re.search(r".*(runtime error:|ERROR: \w+Sanitizer)(.|\n){,2000}", self.out())
+        complaint = re.search(r".*(runtime error:|(ERROR|WARNING): \w+Sanitizer)(.|\n){,2000}", self.out())
         if complaint and self not in unsound:
             unsound[self] = complaint[0]
         return code
@@ -314,15 +314,18 @@ class World:
 
     def end(self, client, channel):
         """All messages up to here, read by one more event on that channel."""
-        mark = f"end-{next(self.probes)}"
+        return self.ends([client], channel)[0]
+
+    def ends(self, clients, channel):
+        """The same of several clients, by one event: afterwards nothing is on its way to any of them."""
+        mark, got = f"end-{next(self.probes)}", []
         self.publish(channel, {"event": "probe", "payload": mark})
-        got = []
-        while True:
-            message = client.message()
-            if message["event"] != "probe":
-                got.append(message)
-            elif message["payload"] == mark:
-                return got
+        for client in clients:
+            got.append([])
+            while (message := client.message())["payload"] != mark:
+                if message["event"] != "probe":
+                    got[-1].append(message)
+        return got
 
     def heard(self, channel):
         return self.redis("PUBSUB", "NUMSUB", channel)[1]
