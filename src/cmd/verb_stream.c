@@ -84,7 +84,8 @@ const Verb verb_stream = {
         "TRUSTED_PROXY_IP), read from the process and from .env.production (or .env) in Mastodon's "
         "folder; the same routes, streams, errors and metrics.\n\n"
         "It never writes to PostgreSQL, and to Redis only subscribed: keys. What it bounds is "
-        "listed by --show-settings; each bound is counted in /metrics.\n\n"
+        "listed by --show-settings; each bound is counted in /metrics. --set loops=N shares its "
+        "clients among N threads; to Redis, in its bounds and in its metrics it remains one.\n\n"
         "SIGTERM closes its clients with 1001, which makes them come back, and ends it. Under "
         "systemd it is Type=notify.",
     .options_size = sizeof(Options),
