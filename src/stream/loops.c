@@ -176,7 +176,6 @@ static void *run_server(void *user)
 {
     Server *s = user;
 
-    (void)pthread_setname_np(pthread_self(), "loop"); /* for top -H; only a name */
     server_run(s);
     port_ended(s->port);
     return NULL;
@@ -190,8 +189,11 @@ static int start_threads(Loops *l, Err *err)
 
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* fails for no such set */
-    for (; failed == 0 && l->started < l->n; l->started += failed == 0)
-        failed = pthread_create(&l->threads[l->started], NULL, run_server, &l->servers[l->started]);
+    for (size_t i = 0; failed == 0 && i < l->n; i++) {
+        failed = pthread_create(&l->threads[i], NULL, run_server, &l->servers[i]);
+        if (failed == 0)
+            (void)pthread_setname_np(l->threads[l->started++], "loop"); /* for top -H */
+    }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
         return err_set(err, ERR_IO, "cannot start a thread: %s", strerror(failed));
