@@ -7,6 +7,8 @@
 #define TURN_BYTES ((size_t)1 << 20)  /* of messages; then others have a turn */
 #define KEPT_BYTES ((size_t)64 << 10) /* of a buffer that was used */
 
+_Static_assert(STREAM_LOOPS_MAX <= 8 * sizeof(((Channel *)NULL)->loops), "a bit for each loop");
+
 /* What Redis said, with its channel in front. */
 typedef struct Message {
     atomic_uint refs;

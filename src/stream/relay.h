@@ -2,13 +2,12 @@
  * with a Server of its own; the main thread runs one more loop, which accepts, talks to Redis and
  * has no clients. Both meet here and nowhere else (but for census.h):
  *
- *     a loop's thread                              the relay's thread
- *     Server, its hub ── channels came, went ───►  hub: which loops have a channel ─► feed ─► Redis
- *     message_received ◄── messages ─────────────  one copy, held by those loops   ◄─ feed ◄─ Redis
- *     conn_accept ◄── sockets ───────────────────  to the loop that has the fewest ◄─ listener
- *     draining ◄── a drain ──────────────────────  SIGTERM
- *     ended ── ──────────────────────────────────► the last one
- *     numbers ── (for /metrics, both ways) ──────►
+ *     a loop's thread                      the relay's thread
+ *     its hub       ---- came, went --->   hub: which loops have a channel  --->  feed, Redis
+ *     messages      <---------------       one copy for all that have it   <---  feed, Redis
+ *     connections   <---------------       to the loop that has the fewest  <---  listener
+ *     drain         <---------------       SIGTERM
+ *     /metrics      <-- numbers ---->      everybody's
  *
  * Whatever a turn of one side brings is handed over at its end, under the port's lock, and wakes
  * the other side once. Messages keep their order.

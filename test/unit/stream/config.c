@@ -181,6 +181,14 @@ static void test_settings(void **state)
     assert_true(stream_settings_set(&s, "pings=2s", &err) < 0);
     assert_string_equal(err.hint, "did you mean ping?");
     assert_true(stream_settings_set(&s, "ping=1", NULL) < 0);
+    assert_int_equal(s.loops, 1);
+    assert_int_equal(stream_settings_set(&s, "loops=32", NULL), 0);
+    assert_int_equal(s.loops, 32);
+    assert_int_equal(stream_settings_set(&s, "loops=auto", NULL), 0);
+    assert_int_equal(s.loops, 0);
+    assert_true(stream_settings_set(&s, "loops=0", NULL) < 0);
+    assert_true(stream_settings_set(&s, "loops=33", NULL) < 0);
+    assert_true(stream_settings_set(&s, "batch=auto", NULL) < 0);
     assert_true(stream_settings_set(&s, "ping", NULL) < 0);
 }
 
