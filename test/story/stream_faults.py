@@ -250,7 +250,7 @@ def test_postgres_drops_connections(t):
     s = start(t)
     d = public(w, s)
     for n in range(3):
-        w.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mastodon'")
+        w.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'mastodon'")
         until("a filtered message arrives", 20, lambda: (w.publish("timeline:public", update(id=str(n))),
                                                          w.end(d, "timeline:public"))[1])
         home(w, s)
