@@ -53,8 +53,11 @@ class Soak:
         return self.last.get("event")
 
     def tell(self, words):
-        self.process.stdin.write(words.encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(words.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:  # it has come to its end meanwhile; how, is looked at then
+            pass
 
     def wait(self, seconds):
         """False when it has ended meanwhile."""
