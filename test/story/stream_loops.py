@@ -11,7 +11,7 @@ N = 3
 
 
 def start(t, **more):
-    s = world().server(**{"ATOLL_STREAM_LOOPS": str(N), **more})
+    s = world().server(**{"ATOLL_STREAM_LOOPS": str(N), "ATOLL_STREAM_DRAIN": "500ms", **more})
     t.processes.append(s)
     return s
 
