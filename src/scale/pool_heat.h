@@ -29,7 +29,8 @@ typedef struct HeatPool {
     Msec asked_at; /* time_mono */
 } HeatPool;
 extern const PoolDriver pool_heat; /* self: a HeatPool */
-/* `what`: "STACK" or "STACK/GROUP". Looks at the stack and at its template. */
+/* `what`: "STACK" or "STACK/GROUP". Looks at the stack and at its template. *ret is to be cleared
+ * after an error, too. */
 int pool_heat_open(Cloud *c, const char *what, HeatPool *ret, Err *err) _must_check_;
 void pool_heat_clear(HeatPool *p);
 DEFINE_CLEAR(HeatPool, pool_heat_clear)

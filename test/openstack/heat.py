@@ -16,12 +16,14 @@ NAME = "Pool_a"  # no host name, nor are its servers' names
 SERVER = {"type": "OS::Nova::Server", "properties": {
     "image": "debian-12", "flavor": "c1.c1r1", "user_data_format": "RAW",
     "networks": [{"allocate_network": "none"}]}}
+WORKER = {"heat_template_version": "2018-08-31", "resources": {"server": SERVER}}
 SIZE = {"get_param": "size"}
+# Of one kind the members are servers, of the other stacks with a server in each.
 GROUPS = {
     "OS::Heat::ResourceGroup": {"count": SIZE, "resource_def": SERVER,
                                 "removal_policies": [{"resource_list": {"get_param": "victims"}}]},
     "OS::Heat::AutoScalingGroup": {"min_size": SIZE, "max_size": SIZE, "desired_capacity": SIZE,
-                                   "resource": SERVER},
+                                   "resource": {"type": "worker.yaml"}},
 }
 
 
@@ -120,7 +122,8 @@ class Scene:
             "size": {"type": "number", "default": 4},
             "victims": {"type": "comma_delimited_list", "default": []}},
             "resources": {"pool": {"type": kind, "properties": GROUPS[kind]}}}
-        self.api.call("orchestration", "POST", "/stacks", {"stack_name": NAME, "template": template})
+        self.api.call("orchestration", "POST", "/stacks", {
+            "stack_name": NAME, "template": template, "files": {"worker.yaml": json.dumps(WORKER)}})
         port = free_port()
         t.processes.append(subprocess.Popen(
             ["/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""],
@@ -130,9 +133,7 @@ class Scene:
         self.said("a stack of four")
         self.first = {i: s["name"] for i, s in self.cloud.servers().items()}
         equal(len(self.first), 4, "servers")
-        members = sorted((m["creation_time"], m["resource_name"], m["physical_resource_id"])
-                         for m in self.members())
-        self.victim = members[1][2]
+        self.victim = self.members()[1]
         self.sidekiqs = Sidekiqs(self.cloud, Redis(port))
         self.sidekiqs.busy.update({n: 1 if i == self.victim else 3 for i, n in self.first.items()})
 
@@ -144,8 +145,13 @@ class Scene:
         return self.api.call("orchestration", "GET", f"/stacks?name={NAME}")[2]["stacks"][0]
 
     def members(self):
+        """Ids of the servers, in the order in which Heat would take members: the oldest first."""
         path = f"/stacks/{NAME}/{self.stack()['id']}/resources?nested_depth=2"
-        return [m for m in self.api.call("orchestration", "GET", path)[2]["resources"] if "parent_resource" in m]
+        resources = self.api.call("orchestration", "GET", path)[2]["resources"]
+        members = sorted((m["creation_time"], m["resource_name"]) for m in resources
+                         if m.get("parent_resource") == "pool")
+        return [r["physical_resource_id"] for _, name in members for r in resources
+                if r["resource_type"] == SERVER["type"] and name in (r["resource_name"], r["parent_resource"])]
 
     def scaler(self, **bounds):
         self.t.write("scale.json", json.dumps({**QUICK, "threads": 5, "queues": {"default": {"slo": 30}}, **bounds}))
