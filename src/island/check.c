@@ -371,7 +371,7 @@ static int check_scale(IslandLoad *l, Err *err)
         bool stream = t->roles == ROLE_BIT(ROLE_STREAM);
         if (t->roles != ROLE_BIT(ROLE_WORKER) && !stream) {
             (void)fail(l, n, err,
-                       "servers.%s has other roles than worker, or stream: it can't be scaled",
+                       "servers.%s can't be scaled: its only role is not worker, nor stream",
                        t->name);
             return err_hint(err, "give the workers, or the streaming servers, a tier of their own");
         }

@@ -325,7 +325,9 @@ void conn_timer(Server *s, Conn *c)
         in = set->handshake_ms;
         break;
     case CONN_OPEN:
-        in = c->kind == CLIENT_WEBSOCKET ? set->ping_ms : set->thump_ms;
+        if (s->draining && wheel_is_set(&c->timer))
+            return; /* its farewell's */
+        in = s->draining ? 0 : c->kind == CLIENT_WEBSOCKET ? set->ping_ms : set->thump_ms;
         break;
     case CONN_CLOSING:
         in = s->draining ? set->drain_ms : LINGER_MS;
@@ -346,6 +348,10 @@ void conn_due(Server *s, WheelNode *n)
     if (c->state != CONN_OPEN) {
         s->metrics.handshake_late += c->state == CONN_HEAD && c->input;
         conn_drop(s, c);
+        return;
+    }
+    if (s->draining) {
+        conn_farewell(s, c, WS_CLOSE_AWAY);
         return;
     }
     if (c->kind == CLIENT_WEBSOCKET && c->pinged) {

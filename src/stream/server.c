@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define EVENTS 512
+#define FAREWELLS_A_SECOND 200 /* of this loop */
 
 /* All clients are behind one epoll descriptor of our own, which libuv watches: a handle of libuv's
  * for each would be larger than all else that an idle connection has. */
@@ -68,10 +69,14 @@ static void turn_wheel(Server *s, Msec now)
 
 /* ---- the end ---- */
 
+/* Whoever is told to go comes back at once, here or elsewhere: so they are told one after the
+ * other, and until then get their messages. */
 static void drain(void *user)
 {
     Server *s = user;
-    Msec now = time_mono();
+    Msec now = time_mono(),
+         spread = MIN(s->settings->drain_ms * 4 / 5, s->open * SECOND / FAREWELLS_A_SECOND);
+    uint32_t told = 0;
 
     if (s->draining)
         return;
@@ -84,7 +89,7 @@ static void drain(void *user)
         if (c->fd < 0 || c->dead || c->state == CONN_CLOSING)
             continue;
         if (c->state == CONN_OPEN)
-            conn_farewell(s, c, WS_CLOSE_AWAY);
+            wheel_set(&s->wheel, &c->timer, spread * told++ / s->open);
         else if (c->state == CONN_HEAD && !c->queue_len)
             conn_drop(s, c);
     }

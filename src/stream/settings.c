@@ -48,7 +48,10 @@ const StreamSetting stream_settings[] = {
      "Time without a word from Redis, its answer to PING included, until it is given up.",
      ROW(redis_silence_ms)},
     {"drain", UNIT_MS, 100, HOUR, ENV_STREAM_DRAIN_MS,
-     "Time that clients have to close on SIGTERM.", ROW(drain_ms)},
+     "Time that clients have to close on SIGTERM; each loop tells 200 a second to, or as many more "
+     "as "
+     "leave the last a fifth of it.",
+     ROW(drain_ms)},
     {0},
 };
 

@@ -1,6 +1,7 @@
 """The streaming server and what happens to it: configuration, its sockets, signals, PostgreSQL and Redis that go away,
 clients that vanish or don't read, and its bounds. Section 9 of the specification, row by row."""
 import os
+import selectors
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -191,6 +192,39 @@ def ends(t, how):
 
 
 cases("signal", ends, [("TERM", signal.SIGTERM), ("INT", signal.SIGINT)])
+
+
+def test_a_drain_is_spread(t):
+    """Not all come back in one moment; and who is told late still gets what is published."""
+    w = world()
+    s = start(t, "--set", "drain=8s")
+    accounts = [w.account(), w.account()]
+    clients = [Ws(s.address(), "/?stream=public", accounts[i % 2].token) for i in range(400)]
+    w.flows(clients[-1], "timeline:public")
+    for c in clients:
+        c.sock.setblocking(False)
+    s.process.send_signal(signal.SIGTERM)
+    began, told, polls = time.monotonic(), {}, selectors.DefaultSelector()
+    for c in clients:
+        polls.register(c.sock, selectors.EVENT_READ, c)
+    published = False
+    while len(told) < len(clients) and elapsed(began) < 20:
+        for key, _ in polls.select(1):
+            c = key.data
+            c.buffer += key.fileobj.recv(1 << 16)
+            if b"\x88\x02" + (1001).to_bytes(2, "big") in c.buffer:
+                told[c] = elapsed(began)
+                polls.unregister(c.sock)
+                c.close()
+        if not published and len(told) > 100:
+            w.publish("timeline:public", update(content="the last"))
+            published = True
+    equal(len(told), len(clients), "who was told")
+    times = sorted(told.values())
+    check(times[0] < 1 and 1.5 / int(LOOPS or 1) < times[-1] < 7, f"from {times[0]:.1f} s to {times[-1]:.1f} s")
+    late = [b"the last" in c.buffer for c in told if told[c] > times[100] + 0.2]
+    check(late and all(late), f"{late.count(False)} of {len(late)} did not hear the last")
+    equal(s.wait(30), 0, f"exit status; {s.out()}")
 
 
 def test_namespace(t):
