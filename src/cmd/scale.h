@@ -13,6 +13,9 @@ int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user,
                     Err *err) _must_check_;
 /* Waits until that moment (time_mono); false: a signal came. */
 bool cmd_scale_wait(const Cmd *c, Msec until);
+/* What the island file's `scale` says of a tier of workers: its bounds, deadlines and calendar, and
+ * the connections that PostgreSQL has for it. `ret` has its defaults. */
+int cmd_scale_config(const Island *island, const Tier *t, ScaleConfig *ret, Err *err) _must_check_;
 /* Option --policy: in place of what the observations say, or NULL. */
 int cmd_scale_policy(const char *name, ScaleConfig *c, Err *err) _must_check_;
 #define OPT_SCALE_POLICY(T)                                                                        \

@@ -2,7 +2,6 @@
 #include "base/log.h"
 #include "cmd/scale.h"
 #include "cmd/scale_clients.h"
-#include "host/role_services.h"
 #include "io/child.h"
 #include "io/crypt.h"
 #include "io/file.h"
@@ -12,16 +11,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Connections for the streaming service, backups, a person. */
-#define PG_SPARE 30
 #define LEASE_TICKS 4
 #define LEASE_LEAST (20 * SECOND)
 
 typedef struct Options {
     const char *tier, *redis, *user, *password_file, *sentinel, *prefix, *policy, *record, *package;
-    const char *config, *exec, *heat, *cloud;
+    const char *redis_ca, *config, *exec, *heat, *cloud;
     int64_t every_ms, drain_ms, join_ms, retry_ms;
-    bool dry_run;
+    bool dry_run, redis_tls;
 } Options;
 
 static const Opt options[] = {
@@ -81,6 +78,15 @@ static const Opt options[] = {
      .argument = "FILE",
      .sentence = "Its first line is the password (default: the island's vault has it).",
      .offset = offsetof(Options, password_file)},
+    {.name = "redis-tls",
+     .type = OPT_FLAG,
+     .sentence = "TLS to Redis, and to a Sentinel; the certificate has to be of that HOST.",
+     .offset = offsetof(Options, redis_tls)},
+    {.name = "redis-ca",
+     .type = OPT_STRING,
+     .argument = "FILE",
+     .sentence = "Roots of that certificate as PEM (default: this machine's).",
+     .offset = offsetof(Options, redis_ca)},
     {.name = "sentinel",
      .type = OPT_STRING,
      .argument = "NAME",
@@ -150,57 +156,6 @@ static void run_clear(Run *r)
 }
 DEFINE_CLEAR(Run, run_clear)
 
-_Static_assert(ISLAND_CALENDAR_MAX <= SCALE_CALENDAR, "all that a file may have");
-
-static void add_queue(ScaleConfig *c, const char *name, double slo_s)
-{
-    ScaleQueue *q = &c->queues[c->n_queues++];
-
-    *q = (ScaleQueue){.slo_s = slo_s, .weight = role_queue_weight(name)};
-    snprintf(q->name, sizeof q->name, "%s", name);
-}
-
-/* Each thread of Mastodon's has one of its own. */
-static int connections(const Tier *t)
-{
-    static const Role roles[] = {ROLE_WEB, ROLE_WORKER};
-    int n = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (t->roles & ROLE_BIT(roles[i]))
-            n += t->count * t->processes[roles[i]] * t->threads[roles[i]];
-    return n;
-}
-
-/* What the island file's `scale` says. */
-static int config_of_tier(const Island *island, const Tier *t, ScaleConfig *c, Err *err)
-{
-    static const struct {
-        const char *name;
-        double slo_s;
-    } usual[] = {{"default", 30}, {"push", 60}, {"ingress", 120}, {"pull", 600}};
-
-    c->min = t->scale.min;
-    c->max = t->scale.max;
-    c->threads = t->processes[ROLE_WORKER] * t->threads[ROLE_WORKER];
-    c->boot_s = (double)t->scale.boot_ms / SECOND;
-    c->budget = t->scale.budget_h;
-    c->pg_max = ROLE_POSTGRES_CONNECTIONS;
-    c->pg_reserved = PG_SPARE;
-    for (size_t i = 0; i < island->n_tiers; i++)
-        c->pg_reserved += &island->tiers[i] == t ? 0 : connections(&island->tiers[i]);
-    for (size_t i = 0; i < t->scale.queues.len && i < SCALE_QUEUES; i++)
-        add_queue(c, t->scale.queues.items[i].queue,
-                  (double)t->scale.queues.items[i].slo_ms / SECOND);
-    for (size_t i = 0; i < t->scale.calendar.len; i++) {
-        const TierHours *h = &t->scale.calendar.items[i];
-        c->calendar[c->n_calendar++] = (ScaleHours){h->days, h->from, h->to, h->min};
-    }
-    for (size_t i = 0; i < ARRAY_LEN(usual) && t->scale.queues.len == 0; i++)
-        add_queue(c, usual[i].name, usual[i].slo_s);
-    return cmd_scale_policy(t->scale.policy, c, err);
-}
-
 static int find_tier(Run *r, Err *err)
 {
     const Tier *found = NULL;
@@ -223,7 +178,7 @@ static int find_tier(Run *r, Err *err)
     }
     r->plan = (PlanPool){.c = r->c, .tier = found, .package = r->o->package};
     r->lease = xasprintf("%s.%s", r->c->island.name, found->name);
-    return config_of_tier(&r->c->island, found, &r->config, err);
+    return cmd_scale_config(&r->c->island, found, &r->config, err);
 }
 
 static int read_config(Run *r, Err *err)
@@ -238,6 +193,13 @@ static int read_config(Run *r, Err *err)
     _cleanup_json_ json_t *cfg = json_parse_new(text.p, text.len, err);
     k = cfg ? scale_config_read(cfg, &r->config, err) : -ERR_CONFIG;
     return k < 0 ? err_wrap(err, "%s", r->o->config) : 0;
+}
+
+static int check_ca(const Options *o, Err *err)
+{
+    if (!o->redis_ca || access(o->redis_ca, R_OK) == 0)
+        return 0;
+    return err_set(err, ERR_IO, "--redis-ca: cannot read %s: %m", o->redis_ca);
 }
 
 static int read_password(Run *r, Err *err)
@@ -350,6 +312,8 @@ static int open_all(Run *r, Err *err)
         return k < 0 ? k : check_streams(o, err);
     k = cmd_scale_policy(o->policy, &r->config, err);
     if (k == 0)
+        k = check_ca(o, err);
+    if (k == 0)
         k = read_password(r, err);
     if (k == 0)
         k = find_redis(r, err);
@@ -446,6 +410,8 @@ static void follow_queues(Run *r)
                   .password = r->password,
                   .user = o->user,
                   .sentinel = o->sentinel,
+                  .tls = o->redis_tls || o->redis_ca,
+                  .ca_file = o->redis_ca,
                   .timeout_ms = 2 * SECOND},
         .observe = {.prefix = o->prefix,
                     .lease = o->dry_run ? NULL : r->lease,

@@ -1,4 +1,5 @@
 #include "io/redis.h"
+#include "io/tls_socket.h"
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
@@ -8,8 +9,11 @@
 
 struct Redis {
     redisContext *context;
+    TlsSocket *tls; /* NULL: hiredis reads and writes by itself */
+    Buf out;        /* with TLS: commands that were not written yet */
+    bool lost;      /* with TLS: the connection is */
     size_t trips;
-    bool unsent; /* commands wait in hiredis's buffer */
+    bool unsent; /* commands wait in hiredis's buffer, or in `out` */
 };
 
 /* What the first word of an error reply means to a caller; anything else is a refusal. */
@@ -79,9 +83,18 @@ void redis_send(Redis *r, const char *const *argv)
         BUG_IF(n >= MAX_ARGS);
         args[n] = argv[n];
     }
-    /* It fails for want of memory alone, and after an error that redis_next tells of. */
-    (void)redisAppendCommandArgv(r->context, n, args, NULL);
     r->unsent = true;
+    if (!r->tls) {
+        /* It fails for want of memory alone, and after an error that redis_next tells of. */
+        (void)redisAppendCommandArgv(r->context, n, args, NULL);
+        return;
+    }
+    char *text = NULL;
+    int len = redisFormatCommandArgv(&text, n, args, NULL);
+    BUG_IF(len < 0); /* no memory */
+    buf_add(&r->out, text, (size_t)len);
+    explicit_bzero(text, (size_t)len);
+    redisFreeCommand(text);
 }
 
 size_t redis_trips(const Redis *r)
@@ -91,13 +104,50 @@ size_t redis_trips(const Redis *r)
 
 bool redis_broken(const Redis *r)
 {
-    return r->context->err != 0;
+    return r->lost || r->context->err != 0;
 }
 
 int redis_command(Redis *r, const char *const *argv, RedisReply *ret, Err *err)
 {
     redis_send(r, argv);
     return redis_next(r, ret, err);
+}
+
+static int tls_lost(Redis *r, Err *err)
+{
+    r->lost = true;
+    if (errno == EAGAIN)
+        return err_set(err, ERR_TEMPORARY, "Redis does not answer in time");
+    return err_set(err, ERR_TEMPORARY, "cannot talk to Redis: %s",
+                   errno ? strerror(errno) : "it hung up");
+}
+
+/* As redisGetReply does. */
+static int tls_reply(Redis *r, void **ret, Err *err)
+{
+    char piece[16384];
+
+    if (r->lost)
+        return err_set(err, ERR_TEMPORARY, "cannot talk to Redis: the connection is lost");
+    for (size_t done = 0; done < r->out.len;) {
+        ssize_t n = tls_socket_write(r->tls, r->out.p + done, r->out.len - done);
+        if (n < 0)
+            return tls_lost(r, err);
+        done += (size_t)n;
+    }
+    explicit_bzero(r->out.p, r->out.len);
+    r->out.len = 0;
+    for (;;) {
+        if (redisGetReplyFromReader(r->context, ret) != REDIS_OK)
+            return connection_error(r->context, err);
+        if (*ret)
+            return 0;
+        errno = 0;
+        ssize_t n = tls_socket_read(r->tls, piece, sizeof piece);
+        if (n <= 0)
+            return tls_lost(r, err);
+        (void)redisReaderFeed(r->context->reader, piece, (size_t)n);
+    }
 }
 
 int redis_next(Redis *r, RedisReply *ret, Err *err)
@@ -108,7 +158,10 @@ int redis_next(Redis *r, RedisReply *ret, Err *err)
     r->trips += r->unsent;
     r->unsent = false;
     errno = 0;
-    if (redisGetReply(r->context, &any) != REDIS_OK || !any)
+    int k = r->tls ? tls_reply(r, &any, err) : 0;
+    if (k < 0)
+        return k;
+    if (!r->tls && (redisGetReply(r->context, &any) != REDIS_OK || !any))
         return connection_error(r->context, err);
     redisReply *reply = any;
     RedisReply copy = {0};
@@ -137,6 +190,17 @@ static int log_in(Redis *r, const RedisTarget *t, Err *err)
                          &reply, err);
 }
 
+static int start_tls(Redis *r, const RedisTarget *t, const char *host, Err *err)
+{
+    r->out = BUF_INIT(SIZE_MAX / 2);
+    int k = tls_socket_new(r->context->fd, host, t->ca_file, &r->tls, err);
+    if (k == 0)
+        k = tls_socket_handshake(r->tls, err);
+    if (k == 0) /* it is to wait, and has */
+        k = err_set(err, ERR_TEMPORARY, "it does not answer in time");
+    return k < 0 ? err_wrap(err, "TLS with Redis at %s", host) : 0;
+}
+
 static int open_at(const RedisTarget *t, const char *host, int port, Redis **ret, Err *err)
 {
     Msec wait = t->timeout_ms ? t->timeout_ms : SECOND;
@@ -152,7 +216,9 @@ static int open_at(const RedisTarget *t, const char *host, int port, Redis **ret
     if (redisSetTimeout(r->context, tv) != REDIS_OK)
         return err_set(err, ERR_IO, "cannot set the timeout of a connection: %s",
                        r->context->errstr);
-    int result = log_in(r, t, err);
+    int result = t->tls ? start_tls(r, t, host, err) : 0;
+    if (result == 0)
+        result = log_in(r, t, err);
     if (result == 0)
         *ret = TAKE(r);
     return result;
@@ -162,7 +228,11 @@ static int open_at(const RedisTarget *t, const char *host, int port, Redis **ret
  * Sentinel is asked at each connection, and is not logged into. */
 static int open_by_sentinel(const RedisTarget *t, Redis **ret, Err *err)
 {
-    const RedisTarget plain = {.host = t->host, .port = t->port, .timeout_ms = t->timeout_ms};
+    const RedisTarget plain = {.host = t->host,
+                               .port = t->port,
+                               .tls = t->tls,
+                               .ca_file = t->ca_file,
+                               .timeout_ms = t->timeout_ms};
     _cleanup_(redis_drop) Redis *sentinel = NULL;
     _cleanup_(redis_reply_clear) RedisReply at = {0};
     int64_t port = 0;
@@ -191,6 +261,8 @@ Redis *redis_close(Redis *r)
 {
     if (!r)
         return NULL;
+    (void)tls_socket_free(r->tls);
+    buf_wipe(&r->out);
     if (r->context)
         redisFree(r->context);
     free(r);

@@ -1,5 +1,6 @@
 /* A few commands to a Redis server, through hiredis: one connection, one command at a time or a
- * pipeline of many, a reply as a tree.
+ * pipeline of many, a reply as a tree. (Debian 12's hiredis has no TLS: there its codec is used
+ * over a socket of ours.)
  *
  * Thread: a Redis belongs to one thread at a time. Limits: every wait is bounded by timeout_ms;
  * after an error of the connection the Redis is of no use any more and is closed by its owner.
@@ -19,6 +20,8 @@ typedef struct RedisTarget {
     const char *user;       /* of the server's ACL, with a password; NULL: the default user */
     const char *sentinel;   /* host and port are a Sentinel's, which knows where the master of this
                                name is; NULL: they are the server's own */
+    bool tls;               /* the certificate must be of `host`, or what the Sentinel calls it */
+    const char *ca_file;    /* PEM of its root; NULL: the system's folder */
     Msec timeout_ms;        /* for connecting and for each reply; 0: 1 s */
 } RedisTarget;
 

@@ -1,4 +1,6 @@
-/* TLS over a connected, non-blocking socket that somebody else's loop watches (OpenSSL).
+/* TLS over a connected socket (OpenSSL): a non-blocking one that somebody else's loop watches, or
+ * one whose waits have a limit (SO_RCVTIMEO, SO_SNDTIMEO), for which "wait" below is that it is
+ * over.
  *
  * The caller owns the file descriptor and closes it after tls_socket_free. Reading and writing
  * behave as recv and send do; after -1 with EAGAIN, `tls_socket_wants_write` says what to wait

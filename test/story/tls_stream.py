@@ -1,5 +1,5 @@
 """`atoll stream` over TLS: to Redis (our own socket, hiredis's codec) and to PostgreSQL (libpq), each checked against the
-roots that it is given, and refused where they are others."""
+roots that it is given, and refused where they are others. And `atoll scale` to Redis."""
 import os
 import sys
 
@@ -59,6 +59,35 @@ def test_redis_refused(t):
         check(words in s.out(), s.out())
         check(s.get("/api/v1/streaming/health")[0] == 200, "health")
         check(s.stop() == 0, s.out())
+
+
+def test_a_scaler(t):
+    w = World(t)
+    root, port = encrypted_redis(t, w, "DNS:localhost")
+    other, _, _ = certificate(t, "DNS:localhost")
+    pool = t.write("pool", "#!/bin/sh\n[ $1 = set ] || echo pet0 5\n")
+    os.chmod(pool, 0o755)
+    t.write("scale.json", json.dumps({"max": 2, "queues": {"default": {"slo": 30}}}))
+    # (More than a record of TLS, each way.)
+    w.redis("SADD", "queues", "default", *(f"q{n:0200}" for n in range(200)))
+    w.redis("LPUSH", "queue:default", json.dumps({"class": "A", "enqueued_at": 1795953600, "args": ["x" * 50000]}))
+
+    def scaler(*more):
+        process = t.spawn(f"{BUILD}/atoll", "scale", "--json", "--every", "1s", "--exec", pool, "--config", "scale.json",
+                          *more)
+        line = process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate()
+        return json.loads(line)["inputs"], err.decode()
+    good, said = scaler("--redis", f"localhost:{port}", "--redis-ca", root)
+    equal((good["redis_ok"], good["queues"]["default"]["len"]), (True, 1), said)
+    for more, words in ((("--redis-ca", other), "certificate"), (("--redis-tls",), "certificate")):
+        bad, said = scaler("--redis", f"localhost:{port}", *more)
+        check(not bad["redis_ok"] and "TLS with Redis at localhost: TLS refused" in said and words in said, said)
+    bad, said = scaler("--redis", f"127.0.0.1:{port}", "--redis-ca", root)
+    check(not bad["redis_ok"] and "mismatch" in said, said)
+    none = t.atoll("scale", "--exec", pool, "--config", "scale.json", "--redis", "localhost", "--redis-ca", "none.pem", code=None)
+    check(none.code != 0 and "--redis-ca: cannot read none.pem" in none.err, none)
 
 
 def test_postgres(t):
