@@ -10,6 +10,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
 
 FROM = "pocket/media"
+# Of two projects of one cloud; test/openstack has others.
+CLOUDS = ["pocket", "pocket-media"]
 
 
 class Side:
@@ -41,7 +43,8 @@ class Media:
     def __init__(self, t, *options):
         self.t = t
         t.start_pocket("--no-servers", *options)
-        self.media = Side(Api(t.pocket, "pocket"), "media")
+        self.cloud, self.second = CLOUDS
+        self.media = Side(Api(t.pocket, self.cloud), "media")
         self.media.call("PUT")
 
     def fill(self, n=40):
@@ -72,8 +75,8 @@ class Media:
         self.media.put("large/dynamic.mp4", b"", X_Object_Manifest="media_segments/d/", Content_Type="video/mp4")
         return b"".join(parts)
 
-    def run(self, to, *options, source=FROM, **how):
-        return self.t.atoll("backup", "media", "--from", source, "--to", to, *options, **how)
+    def run(self, to, *options, source=None, **how):
+        return self.t.atoll("backup", "media", "--from", source or f"{self.cloud}/media", "--to", to, *options, **how)
 
     def mirror(self, to, *options, **how):
         result = self.run(to, "--json", *options, **how)
@@ -109,10 +112,10 @@ def test_same_project(t):
     m = Media(t, "--page-max", "7")
     n = m.fill()
     whole = m.large()
-    dry = m.run("pocket/copy", "--dry-run")
+    dry = m.run(f"{m.cloud}/copy", "--dry-run")
     check(f"would copy cache.png" in dry.out and "cache/" not in dry.out, str(dry))
     equal(m.media.api.call("object-store", "GET", "/copy", ok=False)[0], 404, "a dry run makes nothing")
-    first = m.mirror("pocket/copy")
+    first = m.mirror(f"{m.cloud}/copy")
     equal((first["copied"], first["same"], first["failed"], first["made"]), (n + 3, 0, 0, True), str(first))
     equal(first["by_store"], n - 1, "all but the large ones and the empty one")
     copy = Side(m.media.api, "copy")
@@ -122,12 +125,12 @@ def test_same_project(t):
     # Nothing of the first side is needed any more.
     check(all(r["name"].startswith("/copy_segments/") for r in copy.call(
         "GET", "large/twice.mp4", query="?multipart-manifest=get")[2]), "segments are the mirror's own")
-    before = len(t.pocket.log())
-    second = m.mirror("pocket/copy")
+    before = t.pocket.log()
+    second = m.mirror(f"{m.cloud}/copy")
     equal((second["copied"], second["same"]), (0, n + 3), str(second))
-    writes = [r for r in t.pocket.log()[before:] if r["method"] in ("PUT", "POST", "DELETE") and "/copy" in r["path"]]
+    writes = [r for r in t.pocket.log()[len(before):] if r["method"] in ("PUT", "POST", "DELETE") and "/copy" in r["path"]]
     equal(writes, [], "nothing to do")
-    stays = t.spawn(f"{BUILD}/atoll", "backup", "media", "--from", FROM, "--to", "pocket/stays", "--every", "1h", "--json")
+    stays = t.spawn(f"{BUILD}/atoll", "backup", "media", "--from", f"{m.cloud}/media", "--to", f"{m.cloud}/stays", "--every", "1h", "--json")
     until("it is done once", 20, lambda: stays.stdout.readline().decode().startswith('{"by_store"'))
     stays.terminate()
     equal(stays.wait(20), 0, "--every ends at a signal")
@@ -136,15 +139,15 @@ def test_same_project(t):
     m.media.call("DELETE", "cache0")
     m.media.put("new", b"new")
     Side(m.media.api, "media_segments").put("d/1", b"shorter")
-    third = m.mirror("pocket/copy")
+    third = m.mirror(f"{m.cloud}/copy")
     equal((third["copied"], third["kept"]), (3, 1), str(third))
     check_same(m.media, copy)
     equal(copy.get("cache0")[0], b"cache0", "what is gone there stays here")
-    told = m.run("pocket/copy").out
+    told = m.run(f"{m.cloud}/copy").out
     check("1 more are in the mirror alone, and stay" in told and "0 copied" in told, told)
-    equal(m.mirror("pocket/all", "--with-cache")["copied"], n + 3 + 10, "with cache/")
+    equal(m.mirror(f"{m.cloud}/all", "--with-cache")["copied"], n + 3 + 10, "with cache/")
     # The way back.
-    equal(m.mirror("pocket/back", source="pocket/copy")["failed"], 0, "back")
+    equal(m.mirror(f"{m.cloud}/back", source=f"{m.cloud}/copy")["failed"], 0, "back")
     check_same(copy, Side(m.media.api, "back"))
 
 
@@ -153,12 +156,12 @@ def test_other_project(t):
     m = Media(t)
     n = m.fill()
     m.large()
-    copy = Side(Api(t.pocket, "pocket-media"), "copy")
-    first = m.mirror("pocket-media/copy")
+    copy = Side(Api(t.pocket, m.second), "copy")
+    first = m.mirror(f"{m.second}/copy")
     equal((first["copied"], first["by_store"], first["failed"]), (n + 3, 0, 0), str(first))
     check_same(m.media, copy)
     m.media.call("POST", headers={"X-Container-Read": f"{copy.api.project_id}:*,.rlistings"})
-    equal(m.mirror("pocket-media/second")["by_store"], n - 1, "by the store")
+    equal(m.mirror(f"{m.second}/second")["by_store"], n - 1, "by the store")
     check_same(m.media, Side(copy.api, "second"))
 
 
