@@ -1,7 +1,8 @@
 """Each request of a stream of log, of a base backup and of a restore meets each fault: the connection reset before or
 after the effect, half an answer, 503, the quota full, an address or token that has ended, an answer that takes long;
-and the program killed before, after, or so that the request lands when it is dead. Nothing that was acknowledged is
-lost, a later run heals, `backup verify` finds nothing, and the primary waits only in `strict`.
+and the program killed before, after, or so that the request lands when it is dead. And a base backup and a restore are
+killed at each write to a file: strace does that. Nothing that was acknowledged is lost, a later run heals, `backup
+verify` finds nothing, and the primary waits only in `strict`.
 
 Requests are counted as they arrive at pocket. Cases are taken by chance, and none begins once most of a minute is
 over; the seed is printed.
@@ -23,8 +24,8 @@ from pg import *
 POINTS = os.environ.get("ATOLL_BACKUP_TORTURE")
 LANES = 2 if POINTS else 1
 SEED = int(os.environ.get("ATOLL_BACKUP_SEED", random.randrange(1 << 32)))
-SAMPLE_S = 3  # of cases begun, in each of the four tests
-LAST_S = 40  # no test begins later
+SAMPLE_S = 3  # of cases begun, in each of the tests
+LAST_S = 50  # no test begins later
 STARTED = time.monotonic()
 SLOW_MS = 4000
 STALL_S = 3.0  # of one commit, on a machine that does other things too; less than a slow answer takes
@@ -42,6 +43,10 @@ FAULTS = {
     "killed after": {"do": "kill", "when": "after"},
     "killed, then it lands": {"do": "late", "ms": 300},
 }
+# At the n-th of these of one of its threads the program is killed.
+WRITES = ("write,writev,pwrite64,pwritev,ftruncate,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
+          "mkdir,mkdirat,rmdir")
+KILLED = "killed at a write"
 ALL_PUTS = "PUT /v1/*/bk/host/*"
 BASE_PUTS = "PUT /v1/*/bk/host/[pb]a*"
 
@@ -56,7 +61,7 @@ class World:
 
     def __init__(self, words, *lines, rows=0):
         self.t = t = Test(words)
-        self.acknowledged, self.stall, self.failed = 0, 0.0, False
+        self.acknowledged, self.stall, self.failed, self.traced = 0, 0.0, False, None
         try:
             t.start_pocket("--no-servers")
             self.api = Api(t.pocket, "pocket")
@@ -115,6 +120,9 @@ class World:
         check(not reach or slot <= reach, f"PostgreSQL was told {format_lsn(slot)}, stored up to {format_lsn(reach)}")
 
     def arm(self, fault, n, match=None, pid=None):
+        if fault == KILLED:
+            self.traced = ("-o", "/dev/null", "-e", f"inject={WRITES}:signal=KILL:when={n}")
+            return
         rule = dict(FAULTS[fault])
         row = rule.pop("row", 1)  # so many requests, one after another
         if match:
@@ -128,12 +136,20 @@ class World:
 
     def disarm(self):
         """Did it hit?"""
+        if self.traced:
+            self.traced = None
+            return False  # its exit status says so
         self.t.pocket.fault()
         return any("fault" in r for r in self.t.pocket.log()[self.before:])
 
     def atoll(self, *argv):
         """One that may be killed: its process has the number in the rule's file."""
-        return self.t.run("/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', f"{self.t.dir}/pid", f"{BUILD}/atoll", *argv)
+        strace, more = (), {}
+        if self.traced:
+            strace = ("/usr/bin/strace", "-f", "-b", "execve", "-qq", "-e", f"trace={WRITES}", *self.traced)
+            more["ASAN_OPTIONS"] = "detect_leaks=0"  # which cannot be while somebody traces
+        return self.t.run("/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', f"{self.t.dir}/pid", *strace, f"{BUILD}/atoll",
+                          *argv, **more)
 
     def whole(self, *options):
         """Everything is countersigned and nothing is odd."""
@@ -162,7 +178,7 @@ class World:
 class Lanes:
     """Cases are taken from one list by several worlds, until it is empty or the time is over."""
 
-    def __init__(self, words, world, case, finish, counted):
+    def __init__(self, words, world, case, finish, counted, faults=FAULTS):
         self.words, self.world, self.case, self.finish = words, world, case, finish
         total, self.first = counted
         self.total = total
@@ -170,7 +186,7 @@ class Lanes:
         at = range(1, total + 1)
         if POINTS and int(POINTS):
             at = sorted({1 + i * (total - 1) // max(int(POINTS) - 1, 1) for i in range(int(POINTS))})
-        self.cases = [(n, fault) for n in at for fault in FAULTS]
+        self.cases = [(n, fault) for n in at for fault in faults]
         seed.shuffle(self.cases)
         self.until = None if POINTS else time.monotonic() + SAMPLE_S
         self.lock, self.done, self.hits, self.killed, self.healed, self.found = threading.Lock(), 0, 0, 0, 0, []
@@ -215,7 +231,7 @@ class Lanes:
         start = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(LANES) as lanes:
             list(lanes.map(self.lane, range(LANES)))
-        print(f"# {self.words}: {self.total} requests, {self.done} of {count} cases run in {time.monotonic() - start:.0f} s: "
+        print(f"# {self.words}: {self.total} places, {self.done} of {count} cases run in {time.monotonic() - start:.0f} s: "
               f"{self.hits} met their fault, {self.killed} runs were killed, {self.healed} needed a later run; "
               f"longest commit {self.stall:.2f} s; {len(self.found)} defects; seed {SEED}", flush=True)
         equal(self.found, [], "defects")
@@ -228,6 +244,24 @@ def counted(world, work, match):
         before = len(w.t.pocket.log())
         work(w)
         return sum(1 for r in w.t.pocket.log()[before:] if match(r)), w
+    except BaseException:
+        w.t.end()
+        raise
+
+
+def counted_writes(world, work):
+    """Those of the thread that has the most, in an undisturbed run; and its world."""
+    if not os.path.exists("/usr/bin/strace"):
+        raise Skipped("without strace")
+    w = world("reference")
+    try:
+        w.traced = ("-o", f"{w.t.dir}/writes")
+        done = work(w)
+        equal(done.code, 0, f"under strace: {done}")
+        w.traced = None
+        with open(f"{w.t.dir}/writes") as f:
+            threads = [line.split()[0] for line in f]
+        return max(threads.count(thread) for thread in set(threads)), w
     except BaseException:
         w.t.end()
         raise
@@ -368,6 +402,11 @@ def test_base(t):
     Lanes("base", base_world, base_case, base_end, counted(base_world, base_work, packs)).run()
 
 
+def test_base_writes(t):
+    in_time()
+    Lanes("writes of base", base_world, base_case, base_end, counted_writes(base_world, base_work), [KILLED]).run()
+
+
 def restore_world(words):
     w = World(words)
     try:
@@ -420,7 +459,14 @@ def test_restore(t):
     Lanes("restore", restore_world, restore_case, restore_end, counted(restore_world, restore_work, lambda r: True)).run()
 
 
+def test_restore_writes(t):
+    in_time()
+    Lanes("writes of restore", restore_world, restore_case, restore_end, counted_writes(restore_world, restore_work),
+          [KILLED]).run()
+
+
 # In another order each time, so that none is always the one that the minute leaves out.
-for name in random.Random(SEED).sample(["test_stream", "test_stream_strict", "test_base", "test_restore"], 4):
+TESTS = [name for name in globals() if name.startswith("test_")]
+for name in random.Random(SEED).sample(TESTS, len(TESTS)):
     globals()[name] = globals().pop(name)
 main()
