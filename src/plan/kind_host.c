@@ -112,14 +112,15 @@ static bool works(const Resource *want, const Resource *have)
 }
 
 /* Servers of one tier take other settings one after the other if they serve the world, and else all
- * after the first; with one that does not become healthy it ends. Not if those whom they talk to
- * have moved: then none of them works until it is told. True if it is not its turn yet. */
+ * after the first; with one that does not become healthy it ends, and the last that serves is told
+ * after those that they may cure. Not if those whom they talk to have moved: then none of them
+ * works until it is told. True if it is not its turn yet. */
 static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, const json_t *spec)
 {
     bool proven = false, blocked = false;
+    size_t i = 0, twins = 0, serving = 0;
     const Resource *other;
     Msec fresh = 0;
-    size_t i = 0;
 
     if (!works(want, have) || !host_knows_peers(have, spec))
         return false;
@@ -135,11 +136,14 @@ static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, 
             blocked |= goal_find(t->g, RESOURCE_HOST, twin->key) <
                        goal_find(t->g, RESOURCE_HOST, want->key);
         proven |= well;
+        twins++;
+        serving += is_healthy(twin);
         if (t->now - since < SEEN_AGAIN)
             fresh = MAX(fresh, since);
     }
     if (proven && !serves_the_world(want))
         return false;
+    blocked |= twins && !serving && serves_the_world(want);
     if (blocked)
         turn_blocked(t, have, "another server of its tier takes its settings first");
     else if (fresh)

@@ -1031,6 +1031,17 @@ static void one_server_at_a_time(void **state)
     paper_attr(&idle, RESOURCE_HOST, "jobs.0", "state", json_string("healthy"));
     assert_next(&jobs, &idle, "send host jobs.1; send host jobs.2");
 
+    /* The last one that serves does not go before the others had a chance. */
+    _cleanup_(world_clear) World last = paper_built(&g);
+    for (int i = 0; i < 3; i++) {
+        const char *key = (const char *[]){"web.0", "web.1", "web.2"}[i];
+        paper_attr(&last, RESOURCE_HOST, key, "sent_spec", json_string(old));
+        paper_attr(&last, RESOURCE_HOST, key, "state", json_string(i ? "failed" : "healthy"));
+    }
+    assert_next(&g, &last, "send host web.1; send host web.2");
+    paper_attr(&last, RESOURCE_HOST, "web.2", "state", json_string("healthy"));
+    assert_next(&g, &last, "send host web.0; send host web.1");
+
     /* Who does not work has nothing to lose, and who is silent is not waited for. */
     paper_attr(&w, RESOURCE_HOST, "web.2", "state", json_string("failed"));
     assert_next(&g, &w, "send host web.1; send host web.2");
