@@ -151,8 +151,8 @@ static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, 
     return blocked || fresh;
 }
 
-/* While it restarts its services. */
-static int downtime_s(Turn *t, const Resource *want, const Resource *have)
+/* While it restarts its services, and no other one of its tier stands in for it. */
+static int downtime_s(Turn *t, const Resource *want, const Resource *have, const json_t *spec)
 {
     bool alone = has_role(want, ROLE_EDGE) || has_role(want, ROLE_POSTGRES) ||
                  has_role(want, ROLE_REDIS) || has_role(want, ROLE_SEARCH);
@@ -160,11 +160,12 @@ static int downtime_s(Turn *t, const Resource *want, const Resource *have)
 
     if (!is_healthy(have))
         return 0;
-    return alone || !next_twin(t, want, &i) ? SERVICES_S : 0;
+    return alone || !host_knows_peers(have, spec) || !next_twin(t, want, &i) ? SERVICES_S : 0;
 }
 
-static void host_send(Turn *t, const Resource *want, const Resource *have, bool same)
+static void host_send(Turn *t, const Resource *want, const Resource *have, const json_t *spec)
 {
+    bool same = host_was_sent(have, spec);
     Msec until = json_int(have->attrs, "sent_until", 0);
     char span[TIME_TEXT_MAX];
     Step *s;
@@ -188,7 +189,7 @@ static void host_send(Turn *t, const Resource *want, const Resource *have, bool 
         return;
     }
     s = turn_step(t, KIND_SEND, have, NULL, "its settings are not what the island file makes them");
-    s->downtime_s = downtime_s(t, want, have);
+    s->downtime_s = downtime_s(t, want, have, spec);
     s->loss = left_behind_new(t, want);
 }
 
@@ -450,7 +451,7 @@ static void host_differ(Turn *t, const Resource *want, const Resource *have)
              wait_for_twins(t, want, have, spec))
         return;
     else if (!sent || !same || ends_soon(t, have) || was_refused(t, have))
-        host_send(t, want, have, same);
+        host_send(t, want, have, spec);
     else
         host_report(t, have);
 }

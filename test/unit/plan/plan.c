@@ -13,6 +13,17 @@ static void assert_next(const Goal *g, const World *w, const char *expected)
     assert_string_equal(text, expected);
 }
 
+/* Of each step. */
+static void assert_downtime(const Goal *g, const World *w, int seconds)
+{
+    _cleanup_(next_clear) Next n = {0};
+
+    paper_next(g, w, &n);
+    assert_true(n.steps.len > 0);
+    for (size_t i = 0; i < n.steps.len; i++)
+        assert_int_equal(n.steps.items[i].downtime_s, seconds);
+}
+
 static void assert_plan(const Goal *g, const World *w, const char *const *lines, size_t n)
 {
     _cleanup_(steps_clear) Steps steps = {0};
@@ -1007,6 +1018,7 @@ static void one_server_at_a_time(void **state)
         paper_attr(&w, RESOURCE_HOST, (const char *[]){"web.0", "web.1", "web.2"}[i], "sent_spec",
                    json_string(old));
     assert_next(&g, &w, "send host web.0");
+    assert_downtime(&g, &w, 0);
     paper_attr(&w, RESOURCE_HOST, "web.0", "sent_spec", json_copy(sent));
     paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("starting"));
     assert_next(&g, &w, "wait host web.0: starting services");
@@ -1056,6 +1068,7 @@ static void one_server_at_a_time(void **state)
     paper_attr(&w, RESOURCE_HOST, "web.1", "sent_peers", json_string(old));
     paper_attr(&w, RESOURCE_HOST, "web.2", "sent_peers", json_string(old));
     assert_next(&g, &w, "send host web.1; send host web.2");
+    assert_downtime(&g, &w, 3);
 }
 
 /* What somebody took away by hand, and atoll can't give back. */
