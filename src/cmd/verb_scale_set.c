@@ -37,6 +37,15 @@ static Tier *find_tier(Cmd *c, const char *name, Err *err)
     return NULL;
 }
 
+/* Whom the edge sends clients to, it has to be told. Its servers themselves are left as they are:
+ * what a person has changed of them in the file, a person applies. */
+static void ask_edge(const Island *i, GoalAsk *ask)
+{
+    for (size_t k = 0; k < i->n_tiers; k++)
+        for (int n = 0; i->tiers[k].roles & ROLE_BIT(ROLE_EDGE) && n < i->tiers[k].count; n++)
+            strlist_addf(&ask->only, "host.%s.%d", i->tiers[k].name, n);
+}
+
 static int run(Cmd *c, char **operands, Err *err)
 {
     const Options *o = c->options;
@@ -52,10 +61,8 @@ static int run(Cmd *c, char **operands, Err *err)
     int r = read_numbers(operands[1], &tier->numbers, err);
     tier->scale.told = true;
     strlist_add(&ask.only, tier->name);
-    /* Whom the edge sends clients to, it has to be told. */
-    for (size_t i = 0; (tier->roles & ROLE_BIT(ROLE_STREAM)) && i < c->island.n_tiers; i++)
-        if (c->island.tiers[i].roles & ROLE_BIT(ROLE_EDGE))
-            strlist_add(&ask.only, c->island.tiers[i].name);
+    if (tier->roles & ROLE_BIT(ROLE_STREAM))
+        ask_edge(&c->island, &ask);
     if (r == 0)
         r = cmd_plan_quiet(c, &ask, &plan, err);
     if (r == 0)
@@ -76,8 +83,8 @@ const Verb verb_scale_set = {
     .sentence = "Give a scaled tier these servers.",
     .text =
         "What `atoll scale` calls to have servers made and removed: NUMBERS are those that stay or "
-        "are to be made (0,2,5). Works on that tier, and the edge of streaming servers, within its "
-        "bounds.",
+        "are to be made (0,2,5). Works on that tier, within its bounds, and tells the edge of "
+        "streaming servers.",
     .needs = NEED_ISLAND | NEED_CLOUD,
     .options_size = sizeof(Options),
     .options = options,
