@@ -277,6 +277,26 @@ void heat_members_read(const json_t *resources, const json_t *servers, const Hea
     }
 }
 
+/* One whose cell is down Nova leaves out of its list, with a 200 (its setting
+ * list_records_by_skipping_down_cells). Only a 404 of its own says that a server is gone. */
+static int ask_missing(Cloud *c, const HeatMember *m, Err *err)
+{
+    _cleanup_(err_clear) Err own = {0};
+    _cleanup_(call_clear) Call call = {.cloud = c,
+                                       .service = CLOUD_COMPUTE,
+                                       .kind = CALL_READ,
+                                       .method = "GET",
+                                       .path = xasprintf("/servers/%s", m->id)};
+
+    if (m->server || !*m->id)
+        return 0;
+    int r = cloud_perform(&call, 1, &own);
+    if (r == -ERR_NOT_FOUND)
+        return 0;
+    return err_set(err, ERR_TEMPORARY, "Nova's list is without %s's server, which is not gone%s%s",
+                   m->name, r < 0 ? ": " : "", r < 0 && own.text ? own.text : "");
+}
+
 int heat_members(Cloud *c, const HeatStack *s, const HeatGroup *g, HeatMembers *ret, Err *err)
 {
     Call calls[] = {{.cloud = c,
@@ -297,6 +317,8 @@ int heat_members(Cloud *c, const HeatStack *s, const HeatGroup *g, HeatMembers *
         r = err_set(err, ERR_CORRUPT, "the answer of Heat has no list `resources`");
     if (r == 0)
         heat_members_read(resources, calls[1].json, g, ret);
+    for (size_t i = 0; r == 0 && i < ret->items.len; i++)
+        r = ask_missing(c, &ret->items.items[i], err);
     for (size_t i = 0; i < ARRAY_LEN(calls); i++)
         call_clear(&calls[i]);
     return r;

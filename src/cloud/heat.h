@@ -65,8 +65,9 @@ int heat_stack(Cloud *c, const char *name, HeatStack *ret, Err *err) _must_check
  * are missing, where a PATCH of parameters couldn't do it. */
 int heat_group(Cloud *c, const HeatStack *s, const char *name, HeatGroup *ret,
                Err *err) _must_check_;
-/* Its members, which may be stacks with one server each, and what Nova says of them; in one batch.
- */
+/* Its members, which may be stacks with one server each, and what Nova says of them, in one batch;
+ * and for each whose server its list is without, what it says of that one. ERR_TEMPORARY if it does
+ * not say that it is gone. */
 int heat_members(Cloud *c, const HeatStack *s, const HeatGroup *g, HeatMembers *ret,
                  Err *err) _must_check_;
 /* Begins the update: `size` members, without those of `m` that go. Absolute: may be repeated.

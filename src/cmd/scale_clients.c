@@ -3,6 +3,8 @@
 #include "cmd/scale.h"
 
 #define AGAIN 3
+#define WAIT_FIRST (15 * SECOND)
+#define WAIT_MAX (5 * MINUTE)
 
 typedef struct Tick {
     ClientsSeen seen;
@@ -23,30 +25,88 @@ static void tick_clear(Tick *t)
 }
 DEFINE_CLEAR(Tick, tick_clear)
 
+typedef struct Mute {
+    char *name;
+    Msec since; /* it has not told of its clients */
+    bool still;
+} Mute;
+
 /* From tick to tick; a restart does without. */
 typedef struct Memory {
     ClientsLaw law;
     ClientsDecision said;
     int again;   /* so many ticks more is asked for what is wanted */
     char *going; /* the server that was told to go, as long as it is there */
+    VEC(Mute) mutes;
+    Msec act_at, wait; /* after a failure nothing is asked before act_at */
 } Memory;
 
-static void see(const Pool *pool, Memory *m, Tick *t)
+static void memory_clear(Memory *m)
 {
+    free(m->going);
+    for (size_t i = 0; i < m->mutes.len; i++)
+        free(m->mutes.items[i].name);
+    vec_clear(&m->mutes);
+}
+DEFINE_CLEAR(Memory, memory_clear)
+
+/* Since when. */
+static Msec note_mute(Memory *m, const char *name, Msec now)
+{
+    for (size_t i = 0; i < m->mutes.len; i++) {
+        Mute *one = &m->mutes.items[i];
+        if (streq(one->name, name)) {
+            one->still = true;
+            return one->since;
+        }
+    }
+    vec_push(&m->mutes, (Mute){xstrdup(name), now, true});
+    return now;
+}
+
+/* Those that were noted in this tick stay; none if nobody tells, as when reports can't be read. */
+static void keep_mutes(Memory *m, bool any_tells)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->mutes.len; i++) {
+        Mute *one = &m->mutes.items[i];
+        if (one->still && any_tells)
+            m->mutes.items[n++] = (Mute){one->name, one->since, false};
+        else
+            free(one->name);
+    }
+    m->mutes.len = n;
+}
+
+/* Given up: another is made in its place. */
+static bool given_up(const ScaleClients *s, const PoolServer *p, Memory *m, Tick *t)
+{
+    if (p->error)
+        strlist_addf(&t->did, "%s is in error and goes", p->name);
+    else if (p->clients < 0 && t->seen.now - note_mute(m, p->name, t->seen.now) >= s->join_ms)
+        strlist_addf(&t->did, "%s does not serve for too long and goes", p->name);
+    else
+        return false;
+    strlist_add(&t->gone, p->name);
+    return true;
+}
+
+static void see(const ScaleClients *s, const Pool *pool, Memory *m, Tick *t)
+{
+    bool still_going = false, any_tells = false;
     int64_t fewest = INT64_MAX;
-    bool still_going = false;
 
     t->seen.all_tell = true;
     for (size_t i = 0; i < pool->servers.len; i++) {
         const PoolServer *p = &pool->servers.items[i];
-
-        if (p->error)
-            strlist_add(&t->gone, p->name);
         bool goes = p->leaving || streq(p->name, m->going);
+
         t->leaving += goes;
         t->seen.clients += MAX(p->clients, 0);
+        any_tells |= p->clients >= 0;
         still_going |= streq(p->name, m->going);
-        if (p->error || goes)
+        if (goes || given_up(s, p, m, t))
             continue;
         t->seen.there++;
         t->seen.all_tell &= p->clients >= 0;
@@ -56,6 +116,7 @@ static void see(const Pool *pool, Memory *m, Tick *t)
             t->victim = p->name;
         }
     }
+    keep_mutes(m, any_tells);
     if (!still_going) {
         free(m->going);
         m->going = NULL;
@@ -66,12 +127,11 @@ static void see(const Pool *pool, Memory *m, Tick *t)
  * edge is told of a server that has come up. */
 static void act(const ScaleClients *s, Memory *m, Tick *t)
 {
+    static const char *const none[] = {NULL};
     int more = t->decision.desired - t->seen.there;
 
     if (more > 0)
         strlist_addf(&t->did, "%d more to be made", more);
-    for (size_t i = 0; i < t->gone.len; i++)
-        strlist_addf(&t->did, "%s is in error and goes", t->gone.items[i]);
     if (more < 0 && t->victim)
         strlist_addf(&t->did, "%s sends its clients to the others and goes", t->victim);
     if (more < 0 && t->victim && !s->dry_run) {
@@ -85,9 +145,24 @@ static void act(const ScaleClients *s, Memory *m, Tick *t)
     m->again--;
     if (m->going)
         strlist_add(&t->gone, m->going);
-    static const char *const none[] = {NULL};
     (void)pool_plan.set(s->pool, t->decision.desired,
                         t->gone.len ? (const char *const *)t->gone.items : none, 0, &t->act);
+}
+
+/* True if something can be asked for now. */
+static bool is_free(const ScaleClients *s, Memory *m, Tick *t)
+{
+    int result = 0;
+    bool busy = pool_plan.busy(s->pool, &result, &t->act);
+
+    if (result < 0) {
+        m->wait = m->wait ? MIN(2 * m->wait, WAIT_MAX) : WAIT_FIRST;
+        m->act_at = t->seen.now + m->wait;
+        m->again = AGAIN;
+    } else if (!busy && t->seen.now >= m->act_at) {
+        m->wait = 0;
+    }
+    return !busy && t->seen.now >= m->act_at;
 }
 
 static void say_json(const Tick *t)
@@ -125,23 +200,22 @@ static void say(Cmd *c, const Tick *t, ClientsDecision *said)
 
 void scale_clients(Cmd *c, const ScaleClients *s)
 {
-    Memory m = {.said = {.desired = -1}, .again = AGAIN}; /* another may have been killed at it */
+    /* Another may have been killed at it. */
+    _cleanup_(memory_clear) Memory m = {.said = {.desired = -1}, .again = AGAIN};
 
     for (Msec at = time_mono(); cmd_scale_wait(c, at); at = MAX(at + s->every_ms, time_mono())) {
         _cleanup_(tick_clear) Tick t = {.seen = {.now = time_mono()}};
         _cleanup_(pool_clear) Pool pool = {0};
-        int result = 0;
 
-        bool busy = pool_plan.busy(s->pool, &result, &t.act);
+        bool may_act = is_free(s, &m, &t);
         if (pool_plan.look(s->pool, &pool, &t.api) == 0) {
-            see(&pool, &m, &t);
+            see(s, &pool, &m, &t);
             clients_decide(&m.law, &s->config, &t.seen, &t.decision);
-            if (!busy)
+            if (may_act)
                 act(s, &m, &t);
         } else {
             t.decision = m.said;
         }
         say(c, &t, &m.said);
     }
-    free(m.going);
 }

@@ -442,6 +442,7 @@ static void follow_clients(Run *r)
                                                    .each = t->scale.clients,
                                                    .calm_ms = (Msec)(r->config.calm_s * SECOND)},
                                         .every_ms = r->o->every_ms,
+                                        .join_ms = r->o->join_ms,
                                         .dry_run = r->o->dry_run});
 }
 

@@ -122,13 +122,16 @@ static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, 
     const Resource *other;
     Msec fresh = 0;
 
-    if (!works(want, have) || !host_knows_peers(have, spec))
+    /* While there is something to fetch a deploy is under way, which has an order of its own. */
+    if (!works(want, have) || !host_knows_peers(have, spec) || json_object_get(spec, "fetch"))
         return false;
     while ((other = next_twin(t, want, &i))) {
         const Resource *twin = turn_find_at(t, RESOURCE_HOST, other->key, other->generation);
         _cleanup_json_ json_t *its = host_spec_new(other, t->w);
         bool well = is_settled(twin, its) && is_healthy(twin);
-        Msec since = well ? json_int(twin->attrs, "state_since", 0) : 0;
+        /* A report comes every minute: of one that was told long ago it is no news. */
+        bool lately = t->now - json_int(twin->attrs, "sent_at", 0) < 10 * MINUTE;
+        Msec since = well && lately ? json_int(twin->attrs, "state_since", 0) : 0;
 
         if (its && host_was_sent(twin, its))
             blocked |= !well;

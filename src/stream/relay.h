@@ -13,10 +13,10 @@
  * the other side once. Messages keep their order.
  *
  * Bounds. Messages: when more than `backlog` bytes wait for a loop, all of them are thrown away and
- * the loop is told that it is behind; it sends its clients away, who come back to where there is
- * room and read what they missed (a loop may hold another `backlog` that it works on). Channels:
- * what the relay has not taken yet stays in the loop's hub, which has each channel once. Sockets:
- * as many as there may be connections.
+ * the loop is told that it is behind; it sends its clients away, who come back (to whichever loop
+ * has the fewest, which may be the same) and read what they missed (a loop may hold another
+ * `backlog` that it works on). Channels: what the relay has not taken yet stays in the loop's hub,
+ * which has each channel once. Sockets: as many as there may be connections.
  *
  * A message is bytes that do not change, counted by the loops that hold it. Frames made of it are
  * each loop's own (frame.h).

@@ -84,10 +84,12 @@ def test_a_scaler(t):
     for more, words in ((("--redis-ca", other), "certificate"), (("--redis-tls",), "certificate")):
         bad, said = scaler("--redis", f"localhost:{port}", *more)
         check(not bad["redis_ok"] and "TLS with Redis at localhost: TLS refused" in said and words in said, said)
+    bad, said = scaler("--redis", f"localhost:{port}", "--redis-ca", t.write("none.pem", "no certificate"))
+    check(not bad["redis_ok"] and "cannot set up TLS" in said, said)
     bad, said = scaler("--redis", f"127.0.0.1:{port}", "--redis-ca", root)
     check(not bad["redis_ok"] and "mismatch" in said, said)
-    none = t.atoll("scale", "--exec", pool, "--config", "scale.json", "--redis", "localhost", "--redis-ca", "none.pem", code=None)
-    check(none.code != 0 and "--redis-ca: cannot read none.pem" in none.err, none)
+    none = t.atoll("scale", "--exec", pool, "--config", "scale.json", "--redis", "localhost", "--redis-ca", "away.pem", code=None)
+    check(none.code != 0 and "--redis-ca: cannot read away.pem" in none.err, none)
 
 
 def test_postgres(t):

@@ -1025,6 +1025,7 @@ static void one_server_at_a_time(void **state)
     paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
     assert_next(&g, &w, "stuck host web.0: its services did not become healthy");
     paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("healthy"));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_at", json_integer(NOW - MINUTE));
     paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - 3 * SECOND));
     assert_next(&g, &w, "wait host web.1: another of its tier serves first");
     paper_attr(&w, RESOURCE_HOST, "web.0", "state_since", json_integer(NOW - 4 * SECOND));
