@@ -108,7 +108,7 @@ static int64_t clients_of(const World *w, const char *key, const json_t *reports
         host ? json_object_get(reports, json_str_or(host->attrs, "report", "")) : NULL;
     const json_t *clients = json_object_get(report, "clients");
 
-    if (!json_is_object(clients) || !streq(json_str(host->attrs, "state"), "healthy") ||
+    if (!host || !json_is_object(clients) || !streq(json_str(host->attrs, "state"), "healthy") ||
         mail_silent(host, w->now))
         return -1;
     return json_int(clients, "websocket", 0) + json_int(clients, "eventsource", 0);

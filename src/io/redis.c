@@ -161,7 +161,9 @@ int redis_next(Redis *r, RedisReply *ret, Err *err)
     int k = r->tls ? tls_reply(r, &any, err) : 0;
     if (k < 0)
         return k;
-    if (!r->tls && (redisGetReply(r->context, &any) != REDIS_OK || !any))
+    if (!r->tls)
+        (void)redisGetReply(r->context, &any); /* none: its error is in the context */
+    if (!any)
         return connection_error(r->context, err);
     redisReply *reply = any;
     RedisReply copy = {0};
