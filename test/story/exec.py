@@ -175,11 +175,14 @@ def test_refusals(t):
     os.kill(pid, signal.SIGKILL)
     until("it is gone", 30, lambda: "web.0" not in hosts(t))
     check(any(argv[:2] == [b"sleep", b"602"] for argv in commands()), "its child went with it")
-    t.processes.append(subprocess.Popen([f"{root}/usr/bin/atoll", "host", "--root", root], env=env,
-                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent))
+    with open(f"{t.dir}/host.err", "wb") as log:
+        host = subprocess.Popen([f"{root}/usr/bin/atoll", "host", "--root", root], env=env, stderr=log,
+                                preexec_fn=die_with_parent)
+    t.processes.append(host)
     _, err = process.communicate(timeout=120)
-    check(process.returncode == 1 and b"its host program was killed while this ran" in err,
-          f"{process.returncode} {err}")
+    with open(f"{t.dir}/host.err") as f:
+        check(process.returncode == 1 and b"its host program was killed while this ran" in err,
+              f"{process.returncode} {err}; the one started again (its exit status {host.poll()}) said: {f.read()[-2000:]}")
     check(not any(argv[:2] == [b"sleep", b"602"] for argv in commands()), "its child runs on")
     equal(t.atoll("exec", "web", "--", "echo", "again").out, "again\n", "after the restart")
     # A host program that is too old to know asks refuses one as it does a bundle.
