@@ -312,7 +312,7 @@ const Resource *data_elsewhere(const Turn *t, const Resource *want, Role role, c
     const char *volume = json_str(want->attrs, "volume");
     const Resource *own = turn_find(t, RESOURCE_HOST, want->key), *wanted;
 
-    if (!json_list_has(json_object_get(want->attrs, "roles"), role_rows[role].name) ||
+    if (!has_role(want, role) ||
         (own && (keeps(own, role, "keeps") || streq(keeps(own, role, "kept"), "root"))))
         return NULL;
     wanted = volume ? goal_find(t->g, RESOURCE_VOLUME, volume) : NULL;
