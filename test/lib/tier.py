@@ -59,15 +59,19 @@ class Scaler:
         equal(self.process.wait(30), 0, "the scaler's exit status")
 
 
+def servers(t, tier):
+    return sorted(n for k, n, b in t.pocket.rows("server") if n.startswith(f"reef-{tier}-"))
+
+
 def workers(t):
-    return sorted(n for k, n, b in t.pocket.rows("server") if n.startswith("reef-worker-"))
+    return servers(t, "worker")
 
 
-def reaches(t, scaler, count, seconds):
+def reaches(t, scaler, count, seconds, tier="worker"):
     try:
-        until(f"{count} workers", seconds, lambda: len(workers(t)) == count)
+        until(f"{count} servers of {tier}", seconds, lambda: len(servers(t, tier)) == count)
     except Failed as e:
-        raise Failed(f"{e}; there are {workers(t)}\n{scaler.text()}")
+        raise Failed(f"{e}; there are {servers(t, tier)}\n{scaler.text()}")
 
 
 def settles(scaler, active, seconds):

@@ -7,7 +7,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import *
 from stream_client import CLOSE, PING, PONG, Closed, Ws, frame, wait_readable
-from tier import Scaler
+from tier import Scaler, reaches, servers
 
 ISLAND = ISLAND_HEAD + """\
   web:  {flavor: m1.small, roles: [edge, web, worker]}
@@ -56,17 +56,6 @@ class Clients:
             self.threads[-1].start()
 
 
-def servers(t):
-    return sorted(n for k, n, b in t.pocket.rows("server") if n.startswith("reef-push-"))
-
-
-def becomes(t, scaler, count, seconds):
-    try:
-        until(f"{count} streaming servers", seconds, lambda: len(servers(t)) == count)
-    except Failed as e:
-        raise Failed(f"{e}; there are {servers(t)}\n{scaler.text()}")
-
-
 def test_it_follows_its_clients(t):
     t.start_pocket()
     t.island(ISLAND)
@@ -83,14 +72,14 @@ def test_it_follows_its_clients(t):
     scaler = Scaler(t)
     try:
         clients.become(18)  # more than three quarters of 20
-        becomes(t, scaler, 2, 180)
+        reaches(t, scaler, 2, 180, "push")
         try:
             until("plan has no changes", 60, lambda: t.atoll("plan", "--detailed-exitcode", code=None).code == 0)
         except Failed as e:
             raise Failed(f"{e}\n{t.atoll('plan', code=None)}\n{scaler.text()}")
         clients.become(4)
-        becomes(t, scaler, 1, 240)
-        equal(servers(t), [f"reef-push-{n}" for n in (0, 1) if f"reef-push-{n}" in servers(t)], "who is left")
+        reaches(t, scaler, 1, 240, "push")
+        equal(servers(t, "push"), [f"reef-push-{n}" for n in (0, 1) if f"reef-push-{n}" in servers(t, "push")], "who is left")
         equal(set(clients.sent_away) - {(1001).to_bytes(2, "big")}, set(), "how clients were sent away")
         until("those that were sent away are back", 60, lambda: sum(
             (t.atoll("status", "--json").events("island")[0]["clients"] or {}).values()) >= 4)
