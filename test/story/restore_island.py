@@ -26,12 +26,15 @@ def restore(t, *more, code=0):
 
 def killed_at(t, phase, *more):
     """The command is killed as soon as the cloud says that it is at that phase."""
+    # No phase is over before it was seen, however quick the machine is.
+    t.pocket.fault({"match": "PUT /v1/*/reef-mail/release/*", "do": "delay", "ms": 500, "when": "after"})
     process = t.spawn(f"{BUILD}/atoll", "restore", "--island", "-y", *more)
     until(f"it is at {phase}", 60,
           lambda: releases(t)[-1].get("swap") == phase or process.poll() is not None)
     check(process.poll() is None, f"it ended before {phase}")
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    t.pocket.fault()
 
 
 def stored_up_to(t, lsn):
@@ -170,10 +173,12 @@ def test_after_the_disk_is_ruined(t):
     until("the site is down", 30, lambda: not up(t))
 
     # The filling is killed as well; then the same command tries again.
+    t.pocket.fault({"match": "GET /v1/*/reef-backup/*", "do": "delay", "ms": 300})
     process = t.spawn(f"{BUILD}/atoll", "restore", "--island", "-y")
     for pid in until("it is being filled", 60, lambda: receivers(t) or process.poll() is not None and [0]):
         check(pid, process.communicate() if not pid else "")
         os.kill(pid, signal.SIGKILL)
+    t.pocket.fault()
     out, err = process.communicate(timeout=60)
     equal(process.returncode, 9, f"{out.decode()}\n{err.decode()}")
     check("postgres-init" in err.decode() and "tries again" in err.decode(), err.decode())
