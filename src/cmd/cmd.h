@@ -208,14 +208,13 @@ typedef struct CmdPlan {
     World world;
     Goal goal;
     Steps steps;
-    size_t stuck; /* things that differ and that no step can put right */
-    size_t open;  /* these, and what is still under way */
+    Next next; /* what is under way now, and what no step can put right */
 } CmdPlan;
 /* Also asks the quotas, when it makes things: ERR_PREFLIGHT after the plan is printed. */
 int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err) _must_check_;
 /* cmd_plan's parts: prints (plan_print.c), and what one may know before the first write
  * (plan_checks.c). */
-int cmd_plan_print(Cmd *c, CmdPlan *p, Msec now, Err *err) _must_check_;
+void cmd_plan_print(Cmd *c, const CmdPlan *p, Msec now);
 int cmd_plan_quota(Cmd *c, const CmdPlan *p, Err *err) _must_check_;
 /* ERR_PREFLIGHT if this machine's clock is not the cloud's; after any call. */
 int cmd_check_clock(const Cmd *c, Err *err) _must_check_;

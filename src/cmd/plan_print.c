@@ -43,7 +43,7 @@ static void history_add(History *h, const World *w, ResourceKind kind, const cha
         strlist_add(&h->ids, have->id);
 }
 
-static void history_ask(Cmd *c, const CmdPlan *p, const Next *next, History *h)
+static void history_ask(Cmd *c, const CmdPlan *p, History *h)
 {
     for (size_t i = 0; i < p->steps.len; i++) {
         const Step *s = &p->steps.items[i];
@@ -51,8 +51,8 @@ static void history_ask(Cmd *c, const CmdPlan *p, const Next *next, History *h)
         if (s->verb != KIND_CREATE && s->verb != KIND_DELETE && s->verb != KIND_CONFIRM)
             history_add(h, &p->world, s->kind, s->key);
     }
-    for (size_t i = 0; i < next->stucks.len; i++)
-        history_add(h, &p->world, next->stucks.items[i].kind, next->stucks.items[i].key);
+    for (size_t i = 0; i < p->next.stucks.len; i++)
+        history_add(h, &p->world, p->next.stucks.items[i].kind, p->next.stucks.items[i].key);
     if (h->ids.len)
         server_history(c->clouds.of[CLOUD_OF_ISLAND], (const char *const *)h->ids.items, h->ids.len,
                        h->acts);
@@ -135,10 +135,10 @@ static void print_steps(Cmd *c, const CmdPlan *p, const History *h, Msec now)
 }
 
 /* What is not as the file says, and no step can put right. */
-static void print_stucks(Cmd *c, const CmdPlan *p, const Next *next, const History *h, Msec now)
+static void print_stucks(Cmd *c, const CmdPlan *p, const History *h, Msec now)
 {
-    for (size_t i = 0; i < next->stucks.len; i++) {
-        const Stuck *s = &next->stucks.items[i];
+    for (size_t i = 0; i < p->next.stucks.len; i++) {
+        const Stuck *s = &p->next.stucks.items[i];
         if (c->common.json) {
             cmd_json(json_make_new("{s:s, s:s, s:s, s:s}", "event", "stuck", "kind",
                                    resource_row(s->kind)->prefix, "key", s->key, "why", s->why));
@@ -149,8 +149,8 @@ static void print_stucks(Cmd *c, const CmdPlan *p, const Next *next, const Histo
         add_changed(c, p, h, s->kind, s->key, now, &line);
         cmd_say(c, "%s\n", line.p);
     }
-    for (size_t i = 0; c->common.json && i < next->waits.len; i++) {
-        const Wait *w = &next->waits.items[i];
+    for (size_t i = 0; c->common.json && i < p->next.waits.len; i++) {
+        const Wait *w = &p->next.waits.items[i];
         cmd_json(json_make_new("{s:s, s:s, s:s, s:s}", "event", "under_way", "kind",
                                resource_row(w->kind)->prefix, "key", w->key, "what", w->what));
     }
@@ -216,7 +216,7 @@ static void print_isolation(const Cmd *c, const CmdPlan *p)
 
 static void print_summary(const Cmd *c, const CmdPlan *p, const char *under_way)
 {
-    size_t stuck = p->stuck;
+    size_t stuck = p->next.stucks.len;
     Tally t = tally(&p->steps);
     if (c->common.json) {
         cmd_json(json_make_new("{s:s, s:i, s:i, s:i, s:i, s:I}", "event", "change_summary", "add",
@@ -250,24 +250,17 @@ static void print_summary(const Cmd *c, const CmdPlan *p, const char *under_way)
     cmd_say(c, " %s.\n", cost.p);
 }
 
-int cmd_plan_print(Cmd *c, CmdPlan *p, Msec now, Err *err)
+void cmd_plan_print(Cmd *c, const CmdPlan *p, Msec now)
 {
     _cleanup_(history_clear) History history = {0};
-    _cleanup_(next_clear) Next next = {0};
     _cleanup_(buf_clear) Buf under_way = BUF_INIT(BUF_MAX_LINE);
-    int r = plan_next(&p->goal, &p->world, now, &next, err);
 
-    if (r < 0)
-        return r;
-    history_ask(c, p, &next, &history);
+    history_ask(c, p, &history);
     print_steps(c, p, &history, now);
-    print_stucks(c, p, &next, &history, now);
+    print_stucks(c, p, &history, now);
     print_kept(c, p);
     if (!p->goal.destroy)
         print_isolation(c, p);
-    plan_under_way(&next, now, &under_way);
-    p->stuck = next.stucks.len;
-    p->open = next.stucks.len + next.waits.len;
+    plan_under_way(&p->next, now, &under_way);
     print_summary(c, p, under_way.p);
-    return 0;
 }

@@ -12,6 +12,7 @@ void cmd_plan_clear(CmdPlan *p)
     world_clear(&p->world);
     goal_clear(&p->goal);
     steps_clear(&p->steps);
+    next_clear(&p->next);
 }
 
 /* Goal and steps for the world that was looked at. */
@@ -24,8 +25,11 @@ static int make_plan(Cmd *c, const GoalAsk *ask, Msec now, CmdPlan *ret, Err *er
         return r;
     goal_clear(&ret->goal);
     steps_clear(&ret->steps);
+    next_clear(&ret->next);
     r = apply_goal(&c->island, &ret->world, ask, &ret->goal, err);
-    return r < 0 ? r : plan_make(&ret->goal, &ret->world, now, &ret->steps, err);
+    if (r == 0)
+        r = plan_make(&ret->goal, &ret->world, now, &ret->steps, err);
+    return r < 0 ? r : plan_next(&ret->goal, &ret->world, now, &ret->next, err);
 }
 
 /* What a cloud offers is kept for an hour; a new server is not made from an image that was replaced
@@ -92,13 +96,13 @@ int cmd_plan(Cmd *c, const GoalAsk *ask, CmdPlan *ret, Err *err)
     /* Asked first, so that the plan's cost is whole; said last, below what it is about. */
     _cleanup_(err_clear) Err quota = {0};
     int fits = cmd_plan_quota(c, ret, &quota);
-    r = cmd_plan_print(c, ret, now, err);
+    cmd_plan_print(c, ret, now);
     if (!ask->destroy)
         cmd_tls_warn(c, now);
     _cleanup_(err_clear) Err clock = {0};
     if (cmd_check_clock(c, &clock) < 0)
         log_warn("%s; %s", clock.text, clock.hint);
-    return r < 0 || fits == 0 ? r : err_move(err, &quota);
+    return fits == 0 ? 0 : err_move(err, &quota);
 }
 
 /* By then its container is there. */

@@ -270,9 +270,8 @@ bool is_asked(const Goal *g, ResourceKind kind, const char *key)
 
 void turn_blocked(Turn *t, const Resource *of, const char *why)
 {
-    if (!is_asked(t->g, of->kind, of->key))
+    if (t->blocked || !is_asked(t->g, of->kind, of->key))
         return;
-    free(t->blocked_key);
     t->blocked = why;
     t->blocked_key = xstrdup(of->key);
     t->blocked_kind = of->kind;

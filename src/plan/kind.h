@@ -16,7 +16,7 @@ typedef struct Turn {
     Next *next;
     bool *skip;             /* of each item of w: a younger duplicate, which counts for nothing */
     VEC(Resource *) wanted; /* copies of g->want in a later generation (turn_want) */
-    const char *blocked;    /* why something wanted is not made: the last reason, for a dead end */
+    const char *blocked;    /* why something is not as wanted: the first reason, for a dead end */
     char *blocked_key;
     ResourceKind blocked_kind;
 } Turn;

@@ -387,9 +387,12 @@ static bool server_leave(Turn *t, const Resource *have)
 
     if (t->g->destroy)
         return false;
-    if (!comes_back && (!turn_all_told(t, have) ||
-                        (port && turn_any(t, RESOURCE_FLOATING_IP, floating_on, port->id)))) {
-        turn_blocked(t, have, "others still use it");
+    if (!comes_back && !turn_all_told(t, have)) {
+        turn_blocked(t, have, "not every other server has been told to do without it");
+        return true;
+    }
+    if (!comes_back && port && turn_any(t, RESOURCE_FLOATING_IP, floating_on, port->id)) {
+        turn_blocked(t, have, "a floating IP is still on it");
         return true;
     }
     /* What holds data makes room for who is to have it. */

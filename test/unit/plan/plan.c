@@ -321,7 +321,7 @@ static void dead_end(void **state)
     /* Somebody else's server has the volume. */
     paper_remove(&w, RESOURCE_SERVER, "db.0");
     paper_remove(&w, RESOURCE_HOST, "db.0");
-    assert_next(&g, &w, "stuck host db.0: its server is not there");
+    assert_next(&g, &w, "stuck server db.0: its volume is not available");
 }
 
 static const char *const to_nothing[] = {
@@ -1106,6 +1106,26 @@ static void only_and_dead_ends(void **state)
     assert_next(&g, &w, "");
 }
 
+/* A server of a scaled tier can't go while a bad setting is held back from another tier's. */
+static void leaving_waits_for_all(void **state)
+{
+#define PAPER_SCALED(JOBS)                                                                         \
+    PAPER_HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"                            \
+               "  jobs: {flavor: small, count: " JOBS ", roles: [worker]}\n"                       \
+               "  db: {flavor: big, roles: [postgres, redis], volume: {size: 50GB}}\n"
+    _cleanup_(goal_clear) Goal two = paper_goal(PAPER_SCALED("2")),
+                               one = paper_goal(PAPER_SCALED("1"));
+    _cleanup_(world_clear) World w = paper_built(&two);
+
+    (void)state;
+    strlist_add(&one.only, "jobs");
+    assert_next(&one, &w, "send host jobs.1 stop");
+    paper_attr(&w, RESOURCE_HOST, "web.0", "state", json_string("failed"));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "sent_spec", json_string("0000000000000000"));
+    assert_next(&one, &w,
+                "stuck server jobs.1: not every other server has been told to do without it");
+}
+
 /* A volume that somebody took away comes back; one that is younger than the server is empty. */
 static void volumes_of_servers(void **state)
 {
@@ -1221,6 +1241,7 @@ int main(void)
         cmocka_unit_test(a_stray_volume_that_may_go),
         cmocka_unit_test(moved_and_both_there),
         cmocka_unit_test(only_and_dead_ends),
+        cmocka_unit_test(leaving_waits_for_all),
         cmocka_unit_test(another_volume),
         cmocka_unit_test(the_file_is_put_back),
         cmocka_unit_test(cut_off_but_serving),
