@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <unistd.h>
 
 enum {
@@ -501,6 +502,7 @@ int main(int argc, char **argv)
 {
     static Soak s;
 
+    signal(SIGPIPE, SIG_IGN); /* hiredis writes to a Redis that has just gone */
     s.server = "127.0.0.1:4000";
     s.redis = "127.0.0.1:6379";
     s.token = "bench-";
