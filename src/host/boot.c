@@ -279,12 +279,12 @@ static char *bundle_type_new(const json_t *spec, const char *key_mark, const cha
     Buf type = BUF_INIT(BUF_MAX_LINE);
     const char *role;
     json_t *disk;
-    char hash[17], peers[17];
+    char hash[17], rest[17];
 
     host_spec_hash(spec, hash);
-    host_peers_hash(spec, peers);
-    buf_printf(&type, "%s; spec=%s; peers=%s; until=%lld; key=%s; hello=%.16s", MAIL_BUNDLE_TYPE,
-               hash, peers, (long long)(expires / SECOND), key_mark, hello_md5);
+    host_rest_hash(spec, rest);
+    buf_printf(&type, "%s; spec=%s; rest=%s; until=%lld; key=%s; hello=%.16s", MAIL_BUNDLE_TYPE,
+               hash, rest, (long long)(expires / SECOND), key_mark, hello_md5);
     if (json_bool(spec, "scheduler", false))
         buf_str(&type, "; scheduler=1");
     json_object_foreach (keeps, role, disk) {

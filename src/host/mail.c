@@ -12,7 +12,7 @@ typedef struct MailBox {
     int64_t sent, seen;
     int64_t last;      /* the highest number, asks included */
     VEC(int64_t) asks; /* their numbers */
-    Str sent_spec, sent_peers,
+    Str sent_spec, sent_rest,
         sent_key; /* these and the rest: borrowed from the listing; NULL: none */
     Msec sent_at, sent_until;
     bool sent_scheduler;
@@ -128,7 +128,7 @@ static void read_in(Str name, const json_t *object, MailBox *box)
     if (!time_parse(json_str_or(object, "last_modified", ""), &box->sent_at))
         box->sent_at = 0;
     box->sent_spec = read_hex(type, "spec");
-    box->sent_peers = read_hex(type, "peers");
+    box->sent_rest = read_hex(type, "rest");
     box->sent_key = read_hex(type, "key");
     box->sent_hello = read_hex(type, "hello");
     box->sent_until = read_until(type);
@@ -234,7 +234,7 @@ static json_t *host_attrs_new(const Resource *server, const json_t *listing)
                                   (json_int_t)box.sent, "seen", (json_int_t)box.seen, "state_since",
                                   (json_int_t)box.since, "report", box.report ? box.report : "");
     set_str(attrs, "sent_spec", box.sent_spec);
-    set_str(attrs, "sent_peers", box.sent_peers);
+    set_str(attrs, "sent_rest", box.sent_rest);
     set_str(attrs, "sent_key", box.sent_key);
     json_object_set_new(attrs, "hello_other", json_boolean(other_hello(&box)));
     json_object_set_new(attrs, "sent_at", json_integer((json_int_t)box.sent_at));

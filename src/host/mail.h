@@ -47,7 +47,7 @@ Str mail_param(const char *content_type, const char *kind, const char *name);
 /* Adds one found HOST resource for each found SERVER of `w` (which must be listed already), from
  * the container's listing (swift_list). attrs: {boot: nonce, server_status, hello: bool,
  * hello_at: ms or 0, hello_other: it is not the one that the newest bundle answers, sent: n,
- * sent_at: ms or 0, sent_spec and sent_peers: text or "", sent_until: ms or 0 (not told), sent_key:
+ * sent_at: ms or 0, sent_spec and sent_rest: text or "", sent_until: ms or 0 (not told), sent_key:
  * text or "", sent_scheduler: bool, keeps and kept: {role: "root" or "volume"} by its newest bundle
  * and by any, next: the number that is free, seen: n, state: text or "", state_since: ms
  * (last_modified: of the newest report), report: object name of the newest report or ""}. Unknown

@@ -184,12 +184,12 @@ bool host_was_sent(const Resource *have, const json_t *spec)
     return streq(json_str(have->attrs, "sent_spec"), hash);
 }
 
-bool host_knows_peers(const Resource *have, const json_t *spec)
+bool host_was_sent_rest(const Resource *have, const json_t *spec)
 {
     char hash[17];
 
-    host_peers_hash(spec, hash);
-    return streq(json_str(have->attrs, "sent_peers"), hash);
+    host_rest_hash(spec, hash);
+    return streq(json_str(have->attrs, "sent_rest"), hash);
 }
 
 /* Its server is being deleted. */
@@ -255,10 +255,10 @@ void host_spec_hash(const json_t *spec, char ret[static 17])
     hash_text(str_of(text), ret);
 }
 
-void host_peers_hash(const json_t *spec, char ret[static 17])
+void host_rest_hash(const json_t *spec, char ret[static 17])
 {
-    const json_t *peers = json_object_get(spec, "peers");
-    _cleanup_free_ char *text = peers ? json_text_new(peers) : NULL;
+    _cleanup_json_ json_t *rest = json_copy((json_t *)(uintptr_t)spec);
 
-    hash_text(str_of(text ? text : ""), ret);
+    json_object_del(rest, "peers");
+    host_spec_hash(rest, ret);
 }

@@ -21,9 +21,9 @@ json_t *host_keeps_new(const json_t *spec);
 void host_kept(json_t *kept, const json_t *keeps);
 /* True if the newest bundle of a found HOST was made of this spec. */
 bool host_was_sent(const Resource *have, const json_t *spec);
-/* True if that one knows the same servers under the same addresses. */
-bool host_knows_peers(const Resource *have, const json_t *spec);
+/* True if that one differs at most in whom it talks to: servers came, went, or moved. */
+bool host_was_sent_rest(const Resource *have, const json_t *spec);
 /* 16 hex digits of SHA-256 over its sorted text. */
 void host_spec_hash(const json_t *spec, char ret[static 17]);
-/* The same of its peers alone. */
-void host_peers_hash(const json_t *spec, char ret[static 17]);
+/* The same without its peers. */
+void host_rest_hash(const json_t *spec, char ret[static 17]);

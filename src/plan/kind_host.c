@@ -113,8 +113,9 @@ static bool works(const Resource *want, const Resource *have)
 
 /* Servers of one tier take other settings one after the other if they serve the world, and else all
  * after the first; with one that does not become healthy it ends, and the last that serves is told
- * after those that they may cure. Not if those whom they talk to have moved: then none of them
- * works until it is told. True if it is not its turn yet. */
+ * after those that they may cure. Not if nothing else differs than whom they talk to: an edge only
+ * reads its list anew, and where the database has moved none of them works until it is told. True
+ * if it is not its turn yet. */
 static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, const json_t *spec)
 {
     bool proven = false, blocked = false;
@@ -123,7 +124,7 @@ static bool wait_for_twins(Turn *t, const Resource *want, const Resource *have, 
     Msec fresh = 0;
 
     /* While there is something to fetch a deploy is under way, which has an order of its own. */
-    if (!works(want, have) || !host_knows_peers(have, spec) || json_object_get(spec, "fetch"))
+    if (!works(want, have) || host_was_sent_rest(have, spec) || json_object_get(spec, "fetch"))
         return false;
     while ((other = next_twin(t, want, &i))) {
         const Resource *twin = turn_find_at(t, RESOURCE_HOST, other->key, other->generation);
@@ -163,7 +164,7 @@ static int downtime_s(Turn *t, const Resource *want, const Resource *have, const
 
     if (!is_healthy(have))
         return 0;
-    return alone || !host_knows_peers(have, spec) || !next_twin(t, want, &i) ? SERVICES_S : 0;
+    return alone || host_was_sent_rest(have, spec) || !next_twin(t, want, &i) ? SERVICES_S : 0;
 }
 
 static void host_send(Turn *t, const Resource *want, const Resource *have, const json_t *spec)

@@ -155,20 +155,20 @@ static void send(const Goal *g, World *w, Resource *host, const Step *s)
 {
     _cleanup_json_ json_t *spec = plan_sent_spec_new(g, w, host, s);
     json_int_t number = json_int(host->attrs, "sent", 0) + 1;
-    char hash[17] = "", peers[17] = "";
+    char hash[17] = "", rest[17] = "";
 
     if (spec) {
         json_t *keeps = host_keeps_new(spec);
 
         host_spec_hash(spec, hash);
-        host_peers_hash(spec, peers);
+        host_rest_hash(spec, rest);
         host_kept(json_object_get(host->attrs, "kept"), keeps);
         json_object_set_new(host->attrs, "keeps", keeps);
     }
     json_object_set_new(host->attrs, "sent", json_integer(number));
     json_object_set_new(host->attrs, "seen", json_integer(number));
     set_text(host->attrs, "sent_spec", hash);
-    set_text(host->attrs, "sent_peers", peers);
+    set_text(host->attrs, "sent_rest", rest);
     json_object_set_new(host->attrs, "sent_scheduler",
                         json_boolean(json_bool(spec, "scheduler", false)));
     json_object_set_new(host->attrs, "sent_until", json_integer(INT64_MAX)); /* as new as can be */

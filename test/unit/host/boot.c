@@ -317,7 +317,7 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     _cleanup_(err_clear) Err err = {0};
     SendInput in = {
         .island = "reef", .server = "web.0", .nonce = NONCE, .number = 2, .spec = spec, .now = NOW};
-    char hash[17], peers[17], mark[17];
+    char hash[17], rest[17], mark[17];
     crypt_box_keys(&host);
     assert_int_equal(vault_sign_keys(p->vault, &sign, NULL), 0);
 
@@ -328,15 +328,15 @@ static void a_bundle_is_sent_to_who_said_hello(void **state)
     FakeObject *o = fake_find("reef-mail/web.0/" NONCE "/in/00000002");
     assert_non_null(o);
     host_spec_hash(spec, hash);
-    host_peers_hash(spec, peers);
+    host_rest_hash(spec, rest);
     mark_of(&host, mark);
     _cleanup_(buf_clear) Buf md5 = BUF_INIT(BUF_MAX_LINE);
     crypt_hash(CRYPT_MD5, buf_as_str(&fake_find("reef-mail/web.0/" NONCE "/out/hello")->body),
                &md5);
     _cleanup_free_ char *type =
-        xasprintf("application/vnd.atoll.bundle; spec=%s; peers=%s; until=%lld; key=%s; "
+        xasprintf("application/vnd.atoll.bundle; spec=%s; rest=%s; until=%lld; key=%s; "
                   "hello=%.16s; redis=root",
-                  hash, peers, (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark, md5.p);
+                  hash, rest, (long long)((NOW + MAIL_URL_LIFE) / SECOND), mark, md5.p);
     assert_string_equal(o->type, type);
     assert_int_equal(o->delete_after_s, 0);
     assert_int_equal(bundle_open(buf_as_str(&o->body), sign.public_b64, &host,

@@ -63,7 +63,7 @@ static void the_newest_report_of_the_highest_number_counts(void **state)
     add_server(&w, "web.0", NONCE);
 
     add_object(l, "web.0/" NONCE "/out/hello", "application/json", "2026-11-24T10:00:00.000000");
-    add_object(l, "web.0/" NONCE "/in/00000002", MAIL_BUNDLE_TYPE "; spec=" SPEC "; peers=" OTHER,
+    add_object(l, "web.0/" NONCE "/in/00000002", MAIL_BUNDLE_TYPE "; spec=" SPEC "; rest=" OTHER,
                "2026-11-24T10:00:02.000000");
     add_object(l, "web.0/" NONCE "/in/00000001", MAIL_BUNDLE_TYPE "; spec=ffffffffffffffff",
                "2026-11-24T10:00:01.000000");
@@ -84,7 +84,7 @@ static void the_newest_report_of_the_highest_number_counts(void **state)
     assert_true(json_bool(host->attrs, "hello", false));
     assert_int_equal(json_int(host->attrs, "sent", -1), 2);
     assert_string_equal(json_str(host->attrs, "sent_spec"), SPEC);
-    assert_string_equal(json_str(host->attrs, "sent_peers"), OTHER);
+    assert_string_equal(json_str(host->attrs, "sent_rest"), OTHER);
     assert_true(time_parse("2026-11-24T10:00:02Z", &expect));
     assert_int_equal(json_int(host->attrs, "sent_at", 0), expect);
     assert_int_equal(json_int(host->attrs, "seen", -1), 2);

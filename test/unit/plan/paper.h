@@ -95,8 +95,8 @@ static _unused_ World paper_built(const Goal *g)
         assert_non_null(spec);
         host_spec_hash(spec, hash);
         json_object_set_new(r->attrs, "sent_spec", json_string(hash));
-        host_peers_hash(spec, hash);
-        json_object_set_new(r->attrs, "sent_peers", json_string(hash));
+        host_rest_hash(spec, hash);
+        json_object_set_new(r->attrs, "sent_rest", json_string(hash));
     }
     return w;
 }

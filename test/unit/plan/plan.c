@@ -1001,6 +1001,13 @@ static void built_in_vain(void **state)
     assert_next(&g, &w, "send host web.0; stuck server web.1: the cloud says ERROR, and not why");
 }
 
+/* Its newest bundle was made of other settings. */
+static void paper_outdated(World *w, const char *key)
+{
+    paper_attr(w, RESOURCE_HOST, key, "sent_spec", json_string("0000000000000000"));
+    paper_attr(w, RESOURCE_HOST, key, "sent_rest", json_string("0000000000000000"));
+}
+
 /* Two servers that serve the world take other settings in turn, and a bad one only once. */
 static void one_server_at_a_time(void **state)
 {
@@ -1008,15 +1015,14 @@ static void one_server_at_a_time(void **state)
         PAPER_HEAD "  front: {flavor: small, roles: [edge]}\n"
                    "  web: {flavor: small, count: 3, roles: [web, stream]}\n"
                    "  db: {flavor: big, roles: [worker, postgres, redis], volume: {size: 50GB}}\n");
-    static const char *const old = "0000000000000000";
     _cleanup_(world_clear) World w = paper_built(&g);
+    _cleanup_(world_clear) World told = paper_built(&g);
     _cleanup_json_ json_t *sent = json_deep_copy(
         json_object_get(world_find(&w, RESOURCE_HOST, "web.0", 0)->attrs, "sent_spec"));
 
     (void)state;
     for (int i = 0; i < 3; i++)
-        paper_attr(&w, RESOURCE_HOST, (const char *[]){"web.0", "web.1", "web.2"}[i], "sent_spec",
-                   json_string(old));
+        paper_outdated(&w, (const char *[]){"web.0", "web.1", "web.2"}[i]);
     assert_next(&g, &w, "send host web.0");
     assert_downtime(&g, &w, 0);
     paper_attr(&w, RESOURCE_HOST, "web.0", "sent_spec", json_copy(sent));
@@ -1037,9 +1043,9 @@ static void one_server_at_a_time(void **state)
                               "  db: {flavor: big, roles: [edge, web, postgres, redis], "
                               "volume: {size: 50GB}}\n");
     _cleanup_(world_clear) World idle = paper_built(&jobs);
-    for (int i = 0; i < 3; i++)
-        paper_attr(&idle, RESOURCE_HOST, (const char *[]){"jobs.0", "jobs.1", "jobs.2"}[i],
-                   i ? "sent_spec" : "state", json_string(i ? old : "starting"));
+    paper_attr(&idle, RESOURCE_HOST, "jobs.0", "state", json_string("starting"));
+    paper_outdated(&idle, "jobs.1");
+    paper_outdated(&idle, "jobs.2");
     assert_next(&jobs, &idle, "wait host jobs.0: starting services");
     paper_attr(&idle, RESOURCE_HOST, "jobs.0", "state", json_string("healthy"));
     assert_next(&jobs, &idle, "send host jobs.1; send host jobs.2");
@@ -1048,7 +1054,7 @@ static void one_server_at_a_time(void **state)
     _cleanup_(world_clear) World last = paper_built(&g);
     for (int i = 0; i < 3; i++) {
         const char *key = (const char *[]){"web.0", "web.1", "web.2"}[i];
-        paper_attr(&last, RESOURCE_HOST, key, "sent_spec", json_string(old));
+        paper_outdated(&last, key);
         paper_attr(&last, RESOURCE_HOST, key, "state", json_string(i ? "failed" : "healthy"));
     }
     assert_next(&g, &last, "send host web.1; send host web.2");
@@ -1063,11 +1069,15 @@ static void one_server_at_a_time(void **state)
     paper_attr(&w, RESOURCE_HOST, "web.1", "state_since", json_integer(NOW - HOUR));
     assert_next(&g, &w, "send host web.1; send host web.2");
 
-    /* Nor is anybody while what they all talk to is elsewhere. */
+    /* Nor is anybody when only whom they talk to is another, or elsewhere. */
     paper_attr(&w, RESOURCE_HOST, "web.1", "sent_at", json_integer(0));
     paper_attr(&w, RESOURCE_HOST, "web.1", "state_since", json_integer(0));
-    paper_attr(&w, RESOURCE_HOST, "web.1", "sent_peers", json_string(old));
-    paper_attr(&w, RESOURCE_HOST, "web.2", "sent_peers", json_string(old));
+    for (int i = 1; i < 3; i++) {
+        const char *key = i == 1 ? "web.1" : "web.2";
+        const json_t *attrs = world_find(&told, RESOURCE_HOST, key, 0)->attrs;
+        paper_attr(&w, RESOURCE_HOST, key, "sent_rest",
+                   json_copy(json_object_get(attrs, "sent_rest")));
+    }
     assert_next(&g, &w, "send host web.1; send host web.2");
     assert_downtime(&g, &w, 3);
 }
