@@ -9,8 +9,9 @@ from load import *
 from deploy import TIERS, start
 
 
-def set_env(t, text):
-    t.write("island.yaml", TIERS.replace("127.77.0.0/24", t.cidr).replace("servers:", f"env: {{{text}}}\nservers:"))
+def set_env(t, text, web=2):
+    tiers = TIERS.replace("127.77.0.0/24", t.cidr).replace("count: 2, roles: [edge", f"count: {web}, roles: [edge")
+    t.write("island.yaml", tiers.replace("servers:", f"env: {{{text}}}\nservers:"))
 
 
 def states(t):
@@ -19,15 +20,18 @@ def states(t):
 
 def test_one_after_the_other(t):
     base = start(t)
-    set_env(t, "SMTP_SERVER: mail.reef.example")
-    load = Load(base + "/", 50)
-    try:
-        t.apply()
-    finally:
-        load.end()
-    equal((load.bad, load.sent > 50), ([], True), "what the world saw")
-    print(f"# other settings under load: {load.sent} requests, longest gap {load.longest * 1000:.0f} ms", flush=True)
-    check("No changes" in t.atoll("plan", "--detailed-exitcode").out, "plan")
+    for server, web in (("mail.reef.example", 2), ("other.reef.example", 3)):
+        set_env(t, f"SMTP_SERVER: {server}", web)
+        load = Load(base + "/", 50)
+        try:
+            t.apply()
+        finally:
+            load.end()
+        equal((load.bad, load.sent > 50), ([], True), f"what the world saw, {web} servers")
+        print(f"# other settings, {web} servers: {load.sent} requests, longest gap {load.longest * 1000:.0f} ms", flush=True)
+        check("No changes" in t.atoll("plan", "--detailed-exitcode").out, "plan")
+    set_env(t, "SMTP_SERVER: other.reef.example")
+    t.apply()
 
     # With this one nothing of Mastodon's starts: one server is lost to it, and the world sees nothing of that either.
     set_env(t, "RUBYOPT: '-rabsent'")
