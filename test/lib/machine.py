@@ -9,7 +9,7 @@ The test, its pocket and its machines share a network namespace that is theirs: 
 addresses are the same inside and outside of a machine, what a machine does to addresses and packet
 filters ends with the test, and the way out to Debian's packages is slirp4netns. (A proxy on this
 machine's own loopback is out of reach there.) podman runs with --cgroups=disabled --network=host. A
-machine's volumes are loop devices on sparse files, blank at first, attached from the first boot on.
+machine's volumes are loop devices on sparse files, blank at first.
 Of its disk, files may be put into
 `upper` while it is off.
 
@@ -370,6 +370,14 @@ class Machine:
         check(done.returncode == 0, f"no loop device: {done.stderr}")
         # udev's name of a virtio disk: the first 20 characters of the volume's id.
         self.volumes.append(f"--bind={done.stdout.strip()}:/dev/disk/by-id/virtio-{volume[:20]}")
+
+    def attach(self, volume, size_gb):
+        """While it is on."""
+        self._attach(volume, size_gb)
+        device, path = self.volumes[-1].removeprefix("--bind=").split(":")
+        number = os.stat(device).st_rdev
+        self.run("mkdir", "-p", os.path.dirname(path))
+        self.run("mknod", path, "b", str(os.major(number)), str(os.minor(number)))
 
     # What the harness ends: as a Popen.
     def poll(self):

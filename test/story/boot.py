@@ -666,4 +666,5 @@ def health(t, key):
     return next(r["health"] for r in t.atoll("status", "--json").events("server") if r["key"] == key)
 
 
-main()
+if __name__ == "__main__":
+    main()
