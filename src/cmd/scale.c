@@ -80,8 +80,7 @@ int cmd_scale_config(const Island *island, const Tier *t, ScaleConfig *c, Err *e
     for (size_t i = 0; i < island->n_tiers; i++)
         c->pg_reserved += &island->tiers[i] == t ? 0 : connections(&island->tiers[i]);
     for (size_t i = 0; i < t->scale.queues.len && i < SCALE_QUEUES; i++)
-        add_queue(c, t->scale.queues.items[i].queue,
-                  (double)t->scale.queues.items[i].slo_ms / SECOND);
+        add_queue(c, t->scale.queues.items[i].queue, (double)t->scale.queues.items[i].ms / SECOND);
     for (size_t i = 0; i < t->scale.calendar.len; i++) {
         const TierHours *h = &t->scale.calendar.items[i];
         c->calendar[c->n_calendar++] = (ScaleHours){h->days, h->from, h->to, h->min};

@@ -47,7 +47,8 @@ static const Opt options[] = {
     {.name = "drain",
      .type = OPT_SPAN,
      .argument = "SPAN",
-     .sentence = "A server that goes may take so long for the jobs it has; then they are put back.",
+     .sentence = "A server that goes may take so long for the jobs it has; then they are put back. "
+                 "Queues with a time of their own: servers.TIER.scale.drain in the island file.",
      .offset = offsetof(Options, drain_ms),
      .def = "10m"},
     {.name = "join",
@@ -403,25 +404,28 @@ static void follow_queues(Run *r)
 {
     const Options *o = r->o;
     Msec lease = MAX(LEASE_TICKS * o->every_ms, LEASE_LEAST);
-    Scaler *s = scaler_new(&(ScalerOptions){
-        .config = &r->config,
-        .redis = {.host = r->host,
-                  .port = r->port,
-                  .password = r->password,
-                  .user = o->user,
-                  .sentinel = o->sentinel,
-                  .tls = o->redis_tls || o->redis_ca,
-                  .ca_file = o->redis_ca,
-                  .timeout_ms = 2 * SECOND},
-        .observe = {.prefix = o->prefix,
-                    .lease = o->dry_run ? NULL : r->lease,
-                    .holder = r->holder,
-                    .lease_ms = lease},
-        .tick_ms = o->every_ms,
-        .rules = {.join_ms = o->join_ms, .drain_ms = o->drain_ms, .retry_ms = o->retry_ms},
-        .driver = r->driver,
-        .self = r->self,
-        .dry_run = o->dry_run});
+    const PoolRules rules = {.join_ms = o->join_ms,
+                             .drain_ms = o->drain_ms,
+                             .drain = r->plan.tier ? &r->plan.tier->scale.drain : NULL,
+                             .retry_ms = o->retry_ms};
+    Scaler *s = scaler_new(&(ScalerOptions){.config = &r->config,
+                                            .redis = {.host = r->host,
+                                                      .port = r->port,
+                                                      .password = r->password,
+                                                      .user = o->user,
+                                                      .sentinel = o->sentinel,
+                                                      .tls = o->redis_tls || o->redis_ca,
+                                                      .ca_file = o->redis_ca,
+                                                      .timeout_ms = 2 * SECOND},
+                                            .observe = {.prefix = o->prefix,
+                                                        .lease = o->dry_run ? NULL : r->lease,
+                                                        .holder = r->holder,
+                                                        .lease_ms = lease},
+                                            .tick_ms = o->every_ms,
+                                            .rules = rules,
+                                            .driver = r->driver,
+                                            .self = r->self,
+                                            .dry_run = o->dry_run});
 
     for (Msec at = time_mono(); cmd_scale_wait(r->c, at); at = MAX(at + o->every_ms, time_mono())) {
         _cleanup_(scaler_tick_clear) ScalerTick t = {0};

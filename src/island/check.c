@@ -355,11 +355,8 @@ static int check_scale(IslandLoad *l, Err *err)
     static const struct {
         const char *key;
         bool stream;
-    } of_one[] = {{"queues", false},
-                  {"policy", false},
-                  {"budget", false},
-                  {"calendar", false},
-                  {"clients", true}};
+    } of_one[] = {{"queues", false}, {"drain", false},    {"policy", false},
+                  {"budget", false}, {"calendar", false}, {"clients", true}};
     const Island *i = l->island;
 
     for (size_t k = 0; k < i->n_tiers; k++) {

@@ -14,11 +14,12 @@
 #define ISLAND_TIERS_MAX 16
 #define ISLAND_COUNT_MAX 64
 
-/* A job of this queue has to begin within so long. */
-typedef struct TierDeadline {
+/* A time of one queue's own. */
+typedef struct QueueSpan {
     char *queue;
-    int64_t slo_ms;
-} TierDeadline;
+    int64_t ms;
+} QueueSpan;
+typedef VEC(QueueSpan) QueueSpans;
 
 /* At least `min` servers on the days of `days` (bit 0 Sunday) from minute to minute of the day,
  * UTC; a `to` that is not above `from` is on the next day. */
@@ -42,11 +43,12 @@ typedef struct Tier {
     struct {
         bool on; /* the file has `scale:`; count is then max */
         int min, max;
-        char *policy;    /* "latency", "backlog" or "depth" */
-        int64_t boot_ms; /* until a new server does its first job */
-        int budget_h;    /* server-hours a day; 0: no limit */
-        int clients;     /* of one streaming server */
-        VEC(TierDeadline) queues;
+        char *policy;      /* "latency", "backlog" or "depth" */
+        int64_t boot_ms;   /* until a new server does its first job */
+        int budget_h;      /* server-hours a day; 0: no limit */
+        int clients;       /* of one streaming server */
+        QueueSpans queues; /* a job has to begin within so long */
+        QueueSpans drain;  /* and to end within so long where its server goes */
         VEC(TierHours) calendar;
         bool told; /* `numbers` is what is wanted; else apply_goal sets it, by what is there */
     } scale;

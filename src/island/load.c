@@ -214,15 +214,21 @@ int island_load(const char *path, const char *environment, Island *ret, Err *err
     return r < 0 ? r : island_parse_as(path, buf_as_str(&text), environment, ret, err);
 }
 
+static void spans_clear(QueueSpans *spans)
+{
+    for (size_t i = 0; i < spans->len; i++)
+        free(spans->items[i].queue);
+    vec_clear(spans);
+}
+
 static void tier_clear(Tier *t)
 {
     free(t->name);
     free(t->flavor);
     free(t->volume_type);
     free(t->scale.policy);
-    for (size_t i = 0; i < t->scale.queues.len; i++)
-        free(t->scale.queues.items[i].queue);
-    vec_clear(&t->scale.queues);
+    spans_clear(&t->scale.queues);
+    spans_clear(&t->scale.drain);
     vec_clear(&t->scale.calendar);
     strlist_clear(&t->queues);
 }

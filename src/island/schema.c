@@ -400,7 +400,7 @@ static int read_scale(IslandLoad *l, const IslandRow *row, const YamlNode *n, Er
     return read_section(l, row, n, err);
 }
 
-static int read_deadline(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
+static int read_queue_span(IslandLoad *l, const IslandRow *row, const YamlNode *n, Err *err)
 {
     bool known = false;
     int64_t ms = 0;
@@ -413,9 +413,10 @@ static int read_deadline(IslandLoad *l, const IslandRow *row, const YamlNode *n,
         return err_hint(
             err, near ? "did you mean %s?" : "default, push, ingress, mailers, pull, fasp", near);
     }
-    if (n->type != YAML_SCALAR || !span_parse(n->text, &ms) || ms < SECOND || ms > DAY)
+    if (n->type != YAML_SCALAR || !span_parse(n->text, &ms) || ms < row->min || ms > row->max)
         return wrong(l, row, n, err);
-    vec_push(&l->tier->scale.queues, (TierDeadline){xstrdup(n->key), ms});
+    QueueSpans *spans = field(l, row);
+    vec_push(spans, (QueueSpan){xstrdup(n->key), ms});
     return 0;
 }
 
@@ -612,7 +613,8 @@ const IslandRow island_rows[] = {
      "as `openstack volume type list` shows it", "SSD or disk; without it the cloud's default.",
      read_text, TIER(volume_type)},
     {"servers.*.scale", "a map", "",
-     "min, max; of workers queues, policy, boot, budget, calendar; of streaming servers clients",
+     "min, max; of workers queues, drain, policy, boot, budget, calendar; of streaming servers "
+     "clients",
      "In place of count, where the only role is worker, or stream: `atoll scale` moves the number "
      "of "
      "servers between min and max with the queues, or the clients, and apply leaves it as it is.",
@@ -625,7 +627,14 @@ const IslandRow island_rows[] = {
     {"servers.*.scale.queues", "a map", "{}", "default: 30s, push: 60s, ingress: 2m, pull: 10m",
      "In which time a job has to begin, by queue; without it these four, as on the left.",
      read_section},
-    {"servers.*.scale.queues.*", "a span", "", "1s to 24h", "One queue's deadline.", read_deadline},
+    {"servers.*.scale.queues.*", "a span", "", "1s to 24h", "One queue's deadline.",
+     read_queue_span, TIER(scale.queues), SECOND, DAY},
+    {"servers.*.scale.drain", "a map", "{}", "pull: 30m",
+     "How long a server that goes may take for jobs of these queues; others have what `atoll scale "
+     "--drain` says (10m). A process has the longest of those that it takes from.",
+     read_section},
+    {"servers.*.scale.drain.*", "a span", "", "1s to 1h", "One queue's time.", read_queue_span,
+     TIER(scale.drain), SECOND, HOUR},
     {"servers.*.scale.policy", "a policy", "latency", "latency, backlog, depth",
      "How `atoll scale` decides (doc/scale.md).", read_policy, TIER(scale.policy)},
     {"servers.*.scale.boot", "a span", "3m", "1s to 2h",

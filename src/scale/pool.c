@@ -158,6 +158,20 @@ static Msec last_sign(PoolMemory *m, const PoolServer *s, bool alive, Msec now)
     return g->at;
 }
 
+static Msec drain_limit(const PoolRules *rules, const SidekiqProcess *p)
+{
+    Msec most = p->queues.len ? 0 : rules->drain_ms;
+
+    for (size_t i = 0; i < p->queues.len; i++) {
+        Msec own = rules->drain_ms;
+        for (size_t k = 0; rules->drain && k < rules->drain->len; k++)
+            if (streq(rules->drain->items[k].queue, p->queues.items[i]))
+                own = rules->drain->items[k].ms;
+        most = MAX(most, own);
+    }
+    return most;
+}
+
 static void judge(PoolServer *s, const Observed *seen, PoolMemory *m, const PoolRules *rules,
                   Msec now)
 {
@@ -178,7 +192,7 @@ static void judge(PoolServer *s, const Observed *seen, PoolMemory *m, const Pool
         note_drain(d, p);
         quiet++;
         drained += d->idle >= 2;
-        overdue |= now - d->since > rules->drain_ms;
+        overdue |= now - d->since > drain_limit(rules, p);
     }
     s->processes = alive;
     s->drained = alive > 0 && drained == alive;

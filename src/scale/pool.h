@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "base/time.h"
+#include "island/island.h"
 #include "scale/observe.h"
 
 typedef enum PoolState {
@@ -54,9 +55,11 @@ typedef struct PoolDriver {
 } PoolDriver;
 
 typedef struct PoolRules {
-    Msec join_ms;  /* a server may be silent for so long */
-    Msec drain_ms; /* and be done with its jobs within so long */
-    Msec retry_ms; /* where none come up, one is tried so long after the last */
+    Msec join_ms;            /* a server may be silent for so long */
+    Msec drain_ms;           /* and be done with its jobs within so long, */
+    const QueueSpans *drain; /* or within the longest of the queues that a process takes from; or
+                                NULL. Borrowed */
+    Msec retry_ms;           /* where none come up, one is tried so long after the last */
 } PoolRules;
 
 /* What is remembered of drains from tick to tick; lost by a restart without harm: two beats more.

@@ -288,6 +288,10 @@ static const struct {
      "servers:\n  jobs: {flavor: s, roles: [worker], scale: {max: 3, queues: {pull: 3}}}\n",
      "reef.yaml:6:69: servers.jobs.scale.queues.pull is \"3\"; it must be a span",
      "allowed: 1s to 24h"},
+    {"servers:\n",
+     "servers:\n  jobs: {flavor: s, roles: [worker], scale: {max: 3, drain: {pull: 2h}}}\n",
+     "reef.yaml:6:68: servers.jobs.scale.drain.pull is \"2h\"; it must be a span",
+     "allowed: 1s to 1h"},
     {"servers:\n", "servers:\n  jobs: {flavor: s, roles: [worker], scale: {}}\n",
      "reef.yaml:6:38: servers.jobs.scale.max is missing", "it must be a number: 1 to 64"},
 #define JOBS(calendar)                                                                             \

@@ -126,6 +126,22 @@ static void test_drained(void **state)
     s.now += 6 * MINUTE;
     judge(&s);
     assert_true(p->overdue);
+
+    /* A queue of the process' has more time, or all that it takes from have less. */
+    static const struct {
+        int64_t pull_ms, push_ms;
+        bool overdue;
+    } limits[] = {{7 * MINUTE, MINUTE, false}, {MINUTE, 7 * MINUTE, false}, {MINUTE, MINUTE, true}};
+    strlist_clear(&s.seen.processes.items[0].queues);
+    strlist_add(&s.seen.processes.items[0].queues, "pull");
+    strlist_add(&s.seen.processes.items[0].queues, "push");
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        QueueSpan spans[] = {{"pull", limits[i].pull_ms}, {"push", limits[i].push_ms}};
+        const QueueSpans drain = {.items = spans, .len = 2};
+        const PoolRules rules = {.join_ms = HOUR, .drain_ms = HOUR, .drain = &drain};
+        pool_judge(&s.pool, &s.seen, s.memory, &rules, s.now);
+        assert_int_equal(p->overdue, limits[i].overdue);
+    }
     end(&s);
 }
 
