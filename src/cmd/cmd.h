@@ -219,6 +219,8 @@ int cmd_plan_quota(Cmd *c, const CmdPlan *p, Err *err) _must_check_;
 /* ERR_PREFLIGHT if this machine's clock is not the cloud's; after any call. */
 int cmd_check_clock(const Cmd *c, Err *err) _must_check_;
 bool cmd_plan_creates(const CmdPlan *p, ResourceKind kind);
+/* Nothing to do, nothing under way, and nothing stuck. */
+bool cmd_plan_done(const CmdPlan *p);
 
 /* A plan in a file (0600), without secrets: which steps, of which file and projects, with which
  * options. */

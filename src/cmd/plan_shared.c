@@ -15,7 +15,12 @@ void cmd_plan_clear(CmdPlan *p)
     next_clear(&p->next);
 }
 
-/* Goal and steps for the world that was looked at. */
+bool cmd_plan_done(const CmdPlan *p)
+{
+    return p->steps.len + p->next.waits.len + p->next.stucks.len == 0;
+}
+
+/* Goal, steps and what comes next for the world that was looked at. */
 static int make_plan(Cmd *c, const GoalAsk *ask, Msec now, CmdPlan *ret, Err *err)
 {
     int r = ask->destroy ? 0 : island_preflight(&c->island, ret->world.facts, err);

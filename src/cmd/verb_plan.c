@@ -48,9 +48,7 @@ static int run(Cmd *c, char **operands, Err *err)
         return r;
     if (o->out)
         cmd_say(c, "Written to %s: `atoll apply %s` performs exactly this.\n", o->out, o->out);
-    return o->detailed_exitcode && plan.steps.len + plan.next.stucks.len + plan.next.waits.len > 0
-               ? 2
-               : 0;
+    return o->detailed_exitcode && !cmd_plan_done(&plan) ? 2 : 0;
 }
 
 const Verb verb_plan = {

@@ -69,7 +69,7 @@ static int run(Cmd *c, char **operands, Err *err)
         r = cmd_plan_quota(c, &plan, err);
     if (r == 0 && cmd_plan_creates(&plan, RESOURCE_SERVER))
         r = cmd_package(o->package, &package, err);
-    if (r < 0 || plan.steps.len + plan.next.stucks.len + plan.next.waits.len == 0)
+    if (r < 0 || cmd_plan_done(&plan))
         return r;
     return cmd_perform(
         c, &plan, &(CmdPerform){.package = package, .lease_wait_ms = MINUTE, .no_wait = true}, err);
