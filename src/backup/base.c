@@ -253,12 +253,8 @@ static void begin_pages(Take *t)
     const BaseOptions *o = t->o;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     size_t threads = o->threads ? o->threads : (size_t)MIN(MAX(processors, 1L), (long)THREADS_MAX);
-    uint8_t random[RUN_HEX / 2];
-    _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
 
-    crypt_random(random, sizeof random);
-    crypt_hex(&hex, random, sizeof random);
-    memcpy(t->run, hex.p, RUN_HEX);
+    crypt_random_hex(t->run, RUN_HEX);
     t->manifest = manifest_new();
     const PagesOptions p = {.sources = t->state.sources,
                             .source_count = t->state.source_count,

@@ -383,12 +383,11 @@ static int write_manifest(const Dump *d, DumpResult *ret, Err *err)
 
 static int must_be_free(const char *to, Err *err)
 {
-    struct stat st;
+    int r = file_absent(to, err);
 
-    if (lstat(to, &st) < 0 && errno == ENOENT)
-        return 0;
-    err_set(err, ERR_CONFLICT, "%s is there already", to);
-    return err_hint(err, "a dump is never written over another one: name a new one");
+    return r == -ERR_CONFLICT
+               ? err_hint(err, "a dump is never written over another one: name a new one")
+               : r;
 }
 
 static int begin(Dump *d, Err *err)

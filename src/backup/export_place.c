@@ -73,12 +73,11 @@ static void hand_over(ExportPlace *from, ExportPlace *ret)
 
 static int must_be_free(const char *to, Err *err)
 {
-    struct stat st;
+    int r = file_absent(to, err);
 
-    if (lstat(to, &st) < 0 && errno == ENOENT)
-        return 0;
-    err_set(err, ERR_CONFLICT, "%s is there already", to);
-    return err_hint(err, "an export is never written over anything: name a new folder");
+    return r == -ERR_CONFLICT
+               ? err_hint(err, "an export is never written over anything: name a new folder")
+               : r;
 }
 
 static int keep_in_folder(ExportPlace *p, const char *name, Err *err)

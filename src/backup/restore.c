@@ -291,10 +291,10 @@ int marker_open(const RestoreOptions *o, const RestorePlan *plan, RestoreMarker 
 }
 
 /* `sync`: syncfs for all that is on its disk, fsync for its names alone. */
-static int sync_folder(const char *folder, int (*sync)(int fd), Err *err)
+static int sync_disk_of(const char *folder, Err *err)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || sync(fd) < 0 ? err_set(err, ERR_IO, "writing %s to disk: %m", folder) : 0;
+    int r = fd < 0 || syncfs(fd) < 0 ? err_set(err, ERR_IO, "writing %s to disk: %m", folder) : 0;
 
     if (fd >= 0)
         close(fd);
@@ -305,15 +305,15 @@ int marker_finish(const RestoreOptions *o, const RestorePlan *plan, RestoreMarke
 {
     _cleanup_free_ char *path = path_join(o->to, RESTORE_MARKER);
     _cleanup_(strlist_clear) StrList outer = {0};
-    int r = sync_folder(o->to, syncfs, err);
+    int r = sync_disk_of(o->to, err);
 
     outer_folders(o, plan, &outer);
     for (size_t i = 0; r == 0 && i < outer.len; i++)
-        r = sync_folder(outer.items[i], syncfs, err);
+        r = sync_disk_of(outer.items[i], err);
     if (r == 0 && unlink(path) < 0)
         r = err_set(err, ERR_IO, "removing %s: %m", path);
     if (r == 0)
-        r = sync_folder(o->to, fsync, err);
+        r = file_sync_folder(o->to, err);
     marker_close(m);
     return r;
 }

@@ -1,4 +1,5 @@
 #include "backup/restore_plan.h"
+#include "io/file.h"
 
 #define PAGE_COUNT_MAX UINT32_MAX /* of a file: 32 TiB */
 
@@ -34,19 +35,6 @@ static int plan_packs(const json_t *facts, RestorePlan *p, Err *err)
             (PlanPack){.name = xstrdup(name), .bytes = bytes, .head = xstrdup(head ? head : "")});
     }
     return 0;
-}
-
-/* Relative, plain, and nothing in it that leads upward. */
-static bool path_is_safe(const char *path)
-{
-    Str rest = str_of(path), part;
-
-    if (!*path || strlen(path) > PLAN_PATH_MAX)
-        return false;
-    while (str_next(&rest, '/', &part))
-        if (part.n == 0 || str_eq(part, STR_LIT(".")) || str_eq(part, STR_LIT("..")))
-            return false;
-    return true;
 }
 
 #define TABLESPACES "pg_tblspc/"
@@ -132,7 +120,7 @@ static int add_file(RestorePlan *p, const json_t *row, Err *err)
     _cleanup_free_ char *path = path_of_new(row);
     if (k == ARRAY_LEN(kinds))
         return err_set(err, ERR_CORRUPT, "'%s' is no kind of file", kind);
-    if (!path_is_safe(path))
+    if (strlen(path) > PLAN_PATH_MAX || !path_is_inner(path))
         return err_set(err, ERR_CORRUPT, "'%s' is not a path within the cluster", path);
     if (k == PLAN_LINK && !is_tablespace_link(path))
         return err_set(err, ERR_CORRUPT, "%s is a link and no tablespace", path);

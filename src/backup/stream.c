@@ -551,13 +551,9 @@ static int loop(Stream *s, Err *err)
 int stream_run(const StreamOptions *o, Err *err)
 {
     _cleanup_(err_clear) Err own = {0};
-    _cleanup_(buf_clear) Buf run = BUF_INIT(sizeof((Stream *)0)->run);
     _cleanup_free_ Stream *s = NEW(Stream);
-    char random[8];
 
-    crypt_random(random, sizeof random);
-    crypt_hex(&run, random, sizeof random);
-    snprintf(s->run, sizeof s->run, "%s", run.p);
+    crypt_random_hex(s->run, sizeof s->run - 1);
     s->o = o;
     s->seal = *o->seal;
     s->bytes = BUF_INIT(PIECE_BYTES);

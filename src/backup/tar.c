@@ -1,4 +1,5 @@
 #include "backup/tar.h"
+#include "io/file.h"
 
 /* Offsets and sizes of a header's fields (ustar). */
 enum {
@@ -53,22 +54,6 @@ static bool all_zero(const uint8_t *b)
     return b[0] == 0 && memcmp(b, b + 1, TAR_BLOCK - 1) == 0;
 }
 
-/* Names are made of bytes that we did not choose, and later name files that somebody restores. */
-static bool path_is_safe(const char *path)
-{
-    Str rest = str_of(path), part;
-
-    if (*path == '\0' || *path == '/')
-        return false;
-    for (const char *c = path; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            return false;
-    while (str_next(&rest, '/', &part))
-        if (part.n == 0 || str_eq(part, STR_LIT("..")) || str_eq(part, STR_LIT(".")))
-            return false;
-    return true;
-}
-
 static void copy_path(TarEntry *e, const uint8_t *b)
 {
     const char *prefix = (const char *)b + AT_PREFIX, *name = (const char *)b + AT_NAME;
@@ -100,7 +85,9 @@ static int read_header(Tar *t, Err *err)
     if (!sum_is_right(b) || memcmp(b + AT_MAGIC, "ustar", 5) != 0)
         return err_set(err, ERR_CORRUPT, "the archive has a header that is none");
     copy_path(e, b);
-    if (!path_is_safe(e->path))
+    /* Names are made of bytes that we did not choose, and later name files that somebody restores.
+     */
+    if (!path_is_inner(e->path))
         return err_set(err, ERR_CORRUPT, "the archive has a name that is none of a cluster's");
     if (!number(b + AT_MODE, 8, &mode) || !number(b + AT_SIZE, 12, &e->size) ||
         !number(b + AT_MTIME, 12, &e->mtime))

@@ -5,7 +5,7 @@
 #include "host/backup.h"
 
 #define URL_LIFE (1 * DAY)
-#define ID_BYTES 8
+#define ID_DIGITS 16
 
 static int open_store(const IslandRestore *w, Store **ret, Err *err)
 {
@@ -138,10 +138,8 @@ void island_remove_kits(const IslandRestore *w)
 
 char *island_new_id(void)
 {
-    uint8_t bytes[ID_BYTES];
-    Buf hex = BUF_INIT(BUF_MAX_LINE);
+    char *id = xcalloc(ID_DIGITS + 1, 1);
 
-    crypt_random(bytes, sizeof bytes);
-    crypt_hex(&hex, bytes, sizeof bytes);
-    return buf_detach(&hex);
+    crypt_random_hex(id, ID_DIGITS);
+    return id;
 }

@@ -72,12 +72,7 @@ static const char script[] =
 
 void boot_nonce(char ret[static 17])
 {
-    uint8_t raw[8];
-    _cleanup_(buf_clear) Buf hex = BUF_INIT(BUF_MAX_LINE);
-
-    crypt_random(raw, sizeof raw);
-    crypt_hex(&hex, raw, sizeof raw);
-    memcpy(ret, hex.p, 17);
+    crypt_random_hex(ret, 16);
 }
 
 static Secret *boot_key_new(const Vault *v, const char *server, const char *nonce)

@@ -27,6 +27,28 @@ Secret *crypt_random_new(size_t n)
     return s;
 }
 
+void crypt_random_hex(char *ret, size_t digits)
+{
+    uint8_t bytes[32];
+
+    BUG_IF(digits % 2 || digits > 2 * sizeof bytes);
+    randombytes_buf(bytes, digits / 2);
+    sodium_bin2hex(ret, digits + 1, bytes, digits / 2);
+}
+
+void crypt_uuid(char ret[static CRYPT_UUID_MAX])
+{
+    uint8_t b[16];
+    char hex[2 * sizeof b + 1];
+
+    randombytes_buf(b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    sodium_bin2hex(hex, sizeof hex, b, sizeof b);
+    snprintf(ret, CRYPT_UUID_MAX, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
+             hex + 20);
+}
+
 Secret *crypt_password_new(size_t n)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

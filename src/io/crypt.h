@@ -20,6 +20,11 @@
 void crypt_init(void);
 void crypt_random(void *ret, size_t n);
 Secret *crypt_random_new(size_t n);
+/* `digits` (even, at most 64) of hex, half as many random bytes; ends with a NUL. */
+void crypt_random_hex(char *ret, size_t digits);
+/* A fresh UUID, version 4 (RFC 9562), in lower case. */
+#define CRYPT_UUID_MAX 37
+void crypt_uuid(char ret[static CRYPT_UUID_MAX]);
 /* n characters of [A-Za-z0-9], uniformly. */
 Secret *crypt_password_new(size_t n);
 

@@ -71,6 +71,21 @@ char *path_folder(const char *path)
     return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
+bool path_is_inner(const char *path)
+{
+    Str rest = str_of(path), part;
+
+    if (!*path)
+        return false;
+    for (const char *c = path; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+    while (str_next(&rest, '/', &part))
+        if (part.n == 0 || str_eq(part, STR_LIT(".")) || str_eq(part, STR_LIT("..")))
+            return false;
+    return true;
+}
+
 static const char *name_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -78,9 +93,8 @@ static const char *name_of(const char *path)
 }
 
 /* A rename is only there after a power cut once its folder is written. */
-static int sync_folder_of(const char *path, Err *err)
+int file_sync_folder(const char *folder, Err *err)
 {
-    _cleanup_free_ char *folder = path_folder(path);
     _cleanup_fd_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set(err, ERR_IO, "cannot open the folder %s: %m", folder);
@@ -88,6 +102,13 @@ static int sync_folder_of(const char *path, Err *err)
     if (fsync(fd) < 0 && errno != EINVAL)
         return err_set(err, ERR_IO, "cannot sync the folder %s: %m", folder);
     return 0;
+}
+
+static int sync_folder_of(const char *path, Err *err)
+{
+    _cleanup_free_ char *folder = path_folder(path);
+
+    return file_sync_folder(folder, err);
 }
 
 typedef struct Look {
@@ -246,6 +267,15 @@ static int remove_below(int folder, const char *path, Err *err)
 int file_remove_tree(const char *path, Err *err)
 {
     return remove_entry(AT_FDCWD, path, path, true, err);
+}
+
+int file_absent(const char *path, Err *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0)
+        return err_set(err, ERR_CONFLICT, "%s is there already", path);
+    return errno == ENOENT ? 0 : err_set(err, kind_of_errno(), "cannot look for %s: %m", path);
 }
 
 bool file_exists(const char *path)

@@ -18,6 +18,10 @@ int file_write_as(const char *path, Str content, unsigned mode, uid_t uid, gid_t
 int file_create(const char *path, Str content, unsigned mode, Err *err) _must_check_;
 /* Renames and makes the rename durable (fsync of the folder of `to`). */
 int file_rename(const char *from, const char *to, Err *err) _must_check_;
+/* The names in a folder outlast a power cut. */
+int file_sync_folder(const char *folder, Err *err) _must_check_;
+/* ERR_CONFLICT if something has that name, be it a link that leads nowhere. */
+int file_absent(const char *path, Err *err) _must_check_;
 /* mkdir -p; mode for the folders it makes. */
 int file_mkdirs(const char *path, unsigned mode, Err *err) _must_check_;
 /* Removes a tree without following symbolic links; a missing one is fine. What is mounted below it
@@ -31,6 +35,9 @@ int file_list(const char *path, StrList *ret, Err *err) _must_check_;
 int file_lock(const char *path, int *ret_fd, Err *err) _must_check_;
 /* "/a/b" + "c" -> "/a/b/c"; to be freed. */
 char *path_join(const char *a, const char *b);
+/* True if a path that came from elsewhere stays below the folder that it is joined to: relative,
+ * with no empty part, no "." and "..", and no control characters. */
+bool path_is_inner(const char *path);
 /* The folder of a path: "/a/b" -> "/a", "b" -> ".", "/b" -> "/"; to be freed. */
 char *path_folder(const char *path);
 /* $XDG_CONFIG_HOME/atoll or ~/.config/atoll, $XDG_CACHE_HOME/atoll or ~/.cache/atoll: to be freed;

@@ -10,7 +10,7 @@ typedef struct Run {
     MediaLines *lines;
     Cloud *user;  /* logged in as the upload user */
     char *object; /* "atoll-check/<random>" */
-    Buf content;
+    Str content;  /* its bytes, random too */
     bool written;
     bool may_compute;   /* it may create servers */
     bool may_elsewhere; /* it may write outside its container */
@@ -182,10 +182,9 @@ static void check_write(Run *r)
     const MediaSettings *s = r->in->settings;
     _cleanup_(err_clear) Err err = {0};
     _cleanup_free_ char *path = xasprintf("%s/%s", s->container, r->object);
-    int e = swift_put(
-        r->user, path,
-        &(SwiftPut){.body = buf_as_str(&r->content), .content_type = "application/octet-stream"},
-        &err);
+    int e = swift_put(r->user, path,
+                      &(SwiftPut){.body = r->content, .content_type = "application/octet-stream"},
+                      &err);
     r->written = e == 0;
     if (e == 0)
         line(r, "write", MEDIA_OK, xasprintf("PUT %s 201", path), NULL);
@@ -195,7 +194,7 @@ static void check_write(Run *r)
         return;
     _cleanup_(buf_clear) Buf back = BUF_INIT(BUF_MAX_LINE);
     e = swift_get(r->user, path, BUF_MAX_LINE, &back, &err);
-    bool same = e == 0 && str_eq(buf_as_str(&back), buf_as_str(&r->content));
+    bool same = e == 0 && str_eq(buf_as_str(&back), r->content);
     line(r, "read", same ? MEDIA_OK : MEDIA_FAILED,
          e == 0 ? xasprintf("GET %s 200%s", path, same ? "" : ", but other bytes")
                 : xasprintf("GET %s: %s", path, err.text),
@@ -239,7 +238,7 @@ static void check_public(Run *r)
     _cleanup_free_ char *origin = xasprintf("https://%s", r->in->domain);
     _cleanup_free_ char *url = xasprintf("%s/%s", s->object_url, r->object);
     _cleanup_(http_response_clear) HttpResponse get = ask(r, "GET", url, origin);
-    bool same = get.status == 200 && str_eq(buf_as_str(&get.body), buf_as_str(&r->content));
+    bool same = get.status == 200 && str_eq(buf_as_str(&get.body), r->content);
     line(r, "public", same ? MEDIA_OK : MEDIA_FAILED, status_words("anonymous GET", &get),
          same                ? NULL
          : get.status == 401 ? xstrdup("set X-Container-Read: .r:*")
@@ -467,14 +466,12 @@ static void clean_up(Run *r)
 
 int media_check(const MediaCheck *c, MediaLines *ret, MediaLevel *ret_level, Err *err)
 {
-    unsigned char random[16];
-    crypt_random(random, sizeof random);
-    _cleanup_(buf_clear) Buf name = BUF_INIT(BUF_MAX_LINE);
-    buf_str(&name, "atoll-check/");
-    crypt_hex(&name, random, sizeof random);
-    Run r = {.in = c, .lines = ret, .object = name.p, .content = BUF_INIT(BUF_MAX_LINE)};
-    crypt_random(random, sizeof random);
-    crypt_base64(&r.content, random, sizeof random);
+    char name[] = "atoll-check/0123456789abcdef0123456789abcdef";
+    char content[32 + 1];
+
+    crypt_random_hex(name + strlen("atoll-check/"), 32);
+    crypt_random_hex(content, 32);
+    Run r = {.in = c, .lines = ret, .object = name, .content = str_of(content)};
     for (size_t i = 0; i < ARRAY_LEN(checks) && !stopped(&r); i++)
         if (!checks[i].when || checks[i].when(&r))
             checks[i].check(&r);
@@ -484,6 +481,5 @@ int media_check(const MediaCheck *c, MediaLines *ret, MediaLevel *ret_level, Err
     if (!early)
         check_level(&r, *ret_level);
     r.user = cloud_free(r.user);
-    buf_clear(&r.content);
     return early ? err_set(err, ERR_INTERRUPTED, "interrupted; not everything was checked") : 0;
 }

@@ -3,7 +3,7 @@
 #include "io/crypt.h"
 #include "plan/lease_text.h"
 
-#define NONCE_BYTES 8
+#define NONCE_DIGITS 16
 
 static Cloud *cloud_of(const Clouds *c)
 {
@@ -143,9 +143,8 @@ static int elect(const Clouds *c, Lease *lease, Msec now, Err *err)
 int lease_take(const Clouds *c, const char *holder, Msec now, Lease *ret, Err *err)
 {
     _cleanup_(lease_texts_clear) LeaseTexts there = {0};
-    _cleanup_(buf_clear) Buf nonce = BUF_INIT(BUF_MAX_LINE);
     _cleanup_free_ char *run = NULL;
-    unsigned char random[NONCE_BYTES];
+    char nonce[NONCE_DIGITS + 1];
     const LeaseText *live;
     Lease lease = {.until = now + LEASE_LIFE};
     int r;
@@ -154,9 +153,8 @@ int lease_take(const Clouds *c, const char *holder, Msec now, Lease *ret, Err *e
         return r;
     if (live)
         return held(live, err);
-    crypt_random(random, sizeof random);
-    crypt_hex(&nonce, random, sizeof random);
-    run = lease_run_new(nonce.p);
+    crypt_random_hex(nonce, NONCE_DIGITS);
+    run = lease_run_new(nonce);
     lease.description = lease_text_new(c->island, holder, run, lease.until);
     r = make(c, run, &lease, err);
     if (r == 0 && (r = elect(c, &lease, now, err)) < 0)

@@ -192,17 +192,13 @@ char *pocket_url(const Pocket *p, PocketService s)
 
 char *pocket_uuid(bool dashes)
 {
-    unsigned char b[16];
-    crypt_random(b, sizeof b);
-    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
-    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    _cleanup_(buf_clear) Buf out = BUF_INIT(64);
-    for (size_t i = 0; i < sizeof b; i++) {
-        if (dashes && (i == 4 || i == 6 || i == 8 || i == 10))
-            buf_char(&out, '-');
-        crypt_hex(&out, &b[i], 1);
-    }
-    return buf_detach(&out);
+    char uuid[CRYPT_UUID_MAX], *to = uuid;
+
+    crypt_uuid(uuid);
+    for (const char *from = uuid; *from; from++)
+        if (dashes || *from != '-')
+            *to++ = *from;
+    return xstrndup(uuid, (size_t)(to - uuid));
 }
 
 char *pocket_stamp(const Pocket *p, PocketService s)

@@ -361,18 +361,6 @@ static void sweep_folder(Pocket *p, const char *folder)
     }
 }
 
-/* The names in a folder outlast a power cut. */
-static int sync_folder(const char *path, Err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot sync a folder and say EINVAL; there is nothing more to do then. */
-    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
-    int r = ok ? 0 : err_set(err, ERR_IO, "cannot sync the folder %s: %m", path);
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 int swift_start(Pocket *p, Err *err)
 {
     swift_rows_start(p);
@@ -386,7 +374,7 @@ int swift_start(Pocket *p, Err *err)
         if (file_mkdirs(folder, 0700, err) < 0)
             return -(int)err->kind;
     }
-    if (sync_folder(root, err) < 0 || sync_folder(p->dir, err) < 0)
+    if (file_sync_folder(root, err) < 0 || file_sync_folder(p->dir, err) < 0)
         return -(int)err->kind;
     _cleanup_(strlist_clear) StrList folders = {0};
     int r = file_list(root, &folders, err);

@@ -13,26 +13,15 @@ static const char *reason_of(int status)
     return http_status_str((enum http_status)status);
 }
 
-/* A fresh UUID, version 4 (RFC 9562). */
-static void add_uuid(Buf *out)
-{
-    uint8_t b[16];
-    _cleanup_(buf_clear) Buf hex = BUF_INIT(64);
-
-    crypt_random(b, sizeof(b));
-    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    crypt_hex(&hex, b, sizeof(b));
-    buf_printf(out, "%.8s-%.4s-%.4s-%.4s-%.12s", hex.p, hex.p + 8, hex.p + 12, hex.p + 16,
-               hex.p + 20);
-}
-
 static void begin_answer(Buf *b, int status)
 {
-    buf_printf(b, "HTTP/1.1 %d %s\r\nX-Powered-By: Express\r\nX-Request-Id: ", status,
-               reason_of(status));
-    add_uuid(b);
-    buf_str(b, "\r\nAccess-Control-Allow-Origin: *\r\n");
+    char id[CRYPT_UUID_MAX];
+
+    crypt_uuid(id);
+    buf_printf(b,
+               "HTTP/1.1 %d %s\r\nX-Powered-By: Express\r\nX-Request-Id: %s\r\n"
+               "Access-Control-Allow-Origin: *\r\n",
+               status, reason_of(status), id);
 }
 
 static void end_headers(Buf *b, const Conn *c)
@@ -84,13 +73,13 @@ static void answer(Server *s, Conn *c, int status, const char *fields, Str body)
 static void refuse_upgrade(Server *s, Conn *c, int status, const char *text)
 {
     _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
+    char id[CRYPT_UUID_MAX];
 
+    crypt_uuid(id);
     buf_printf(&b,
                "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-               "Content-Length: 0\r\nX-Request-Id: ",
-               status, reason_of(status));
-    add_uuid(&b);
-    buf_printf(&b, "\r\nX-Error-Message: %s\r\n\r\n", text);
+               "Content-Length: 0\r\nX-Request-Id: %s\r\nX-Error-Message: %s\r\n\r\n",
+               status, reason_of(status), id, text);
     conn_text(s, c, buf_as_str(&b));
     conn_close(s, c);
 }
@@ -357,6 +346,7 @@ static void switch_protocols(Server *s, Conn *c)
     _cleanup_(buf_clear) Buf b = BUF_INIT(BUF_MAX_LINE);
     const Head *h = &c->input->head;
     Str protocols = h->field[HEAD_WS_PROTOCOL], first = {0}, version = h->field[HEAD_WS_VERSION];
+    char id[CRYPT_UUID_MAX];
 
     if (!str_eq(h->method, STR_LIT("GET"))) {
         refuse_websocket(s, c, 405, "", "Invalid HTTP method");
@@ -381,9 +371,8 @@ static void switch_protocols(Server *s, Conn *c)
     if (protocols.n && str_next(&protocols, ',', &first))
         buf_printf(&b, "\r\nSec-WebSocket-Protocol: %.*s", (int)str_trim(first).n,
                    str_trim(first).p);
-    buf_str(&b, "\r\nX-Request-Id: ");
-    add_uuid(&b);
-    buf_str(&b, "\r\n\r\n");
+    crypt_uuid(id);
+    buf_printf(&b, "\r\nX-Request-Id: %s\r\n\r\n", id);
     conn_text(s, c, buf_as_str(&b));
     c->state = CONN_OPEN;
     count_client(s, c);

@@ -210,6 +210,20 @@ static void test_random(void **state)
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
         assert_int_equal(seen[c], letter);
     }
+    char hex[2][17], uuid[2][CRYPT_UUID_MAX];
+    for (int i = 0; i < 2; i++) {
+        crypt_random_hex(hex[i], 16);
+        crypt_uuid(uuid[i]);
+        assert_int_equal(strspn(hex[i], "0123456789abcdef"), 16);
+        assert_int_equal(strlen(hex[i]), 16);
+        assert_int_equal(strspn(uuid[i], "0123456789abcdef-"), 36);
+        assert_true(uuid[i][8] == '-' && uuid[i][13] == '-' && uuid[i][18] == '-' &&
+                    uuid[i][23] == '-' && strlen(uuid[i]) == 36);
+        assert_int_equal(uuid[i][14], '4');
+        assert_non_null(strchr("89ab", uuid[i][19]));
+    }
+    assert_string_not_equal(hex[0], hex[1]);
+    assert_string_not_equal(uuid[0], uuid[1]);
     assert_true(crypt_equal(STR_LIT("abc"), STR_LIT("abc")));
     assert_false(crypt_equal(STR_LIT("abc"), STR_LIT("abd")));
     assert_false(crypt_equal(STR_LIT("abc"), STR_LIT("ab")));

@@ -159,6 +159,37 @@ static void test_create(void **state)
     assert_int_equal(count_files(p->folder), 1);
 }
 
+static void test_absent(void **state)
+{
+    Place *p = *state;
+    _cleanup_(err_clear) Err err = {0};
+    _cleanup_free_ char *below = path_join(p->path, "f");
+
+    assert_int_equal(file_absent(p->path, &err), 0);
+    assert_int_equal(symlink("/nonexistent", p->path), 0);
+    assert_int_equal(file_absent(p->path, &err), -ERR_CONFLICT);
+    assert_int_equal(unlink(p->path), 0);
+    assert_int_equal(file_write(p->path, STR_LIT("x"), 0600, &err), 0);
+    assert_int_equal(file_absent(p->path, &err), -ERR_CONFLICT);
+    assert_int_equal(file_absent(below, &err), -ERR_NOT_FOUND); /* nothing can be made there */
+}
+
+static void test_inner_paths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool inner;
+    } rows[] = {
+        {"a", true},      {"base/1/2.x", true}, {"..a/b..", true}, {"", false},       {"/a", false},
+        {"a/", false},    {"a//b", false},      {".", false},      {"a/../b", false}, {"..", false},
+        {"a/./b", false}, {"a\nb", false},      {"a\x7f", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_int_equal(path_is_inner(rows[i].path), rows[i].inner);
+}
+
 static void test_rename(void **state)
 {
     Place *p = *state;
@@ -328,7 +359,8 @@ int main(void)
         IN_FOLDER(test_write_enospc), IN_FOLDER(test_create),
         IN_FOLDER(test_rename),       IN_FOLDER(test_folders),
         IN_FOLDER(test_remove_tree),  IN_FOLDER(test_remove_tree_mount),
-        IN_FOLDER(test_lock),         cmocka_unit_test(test_paths),
+        IN_FOLDER(test_lock),         IN_FOLDER(test_absent),
+        cmocka_unit_test(test_paths), cmocka_unit_test(test_inner_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
