@@ -1082,6 +1082,31 @@ static void one_server_at_a_time(void **state)
     assert_downtime(&g, &w, 3);
 }
 
+/* The only web server keeps its socket while it restarts, and gives that up for a second one: when
+ * that one serves, and not for one that never will. */
+static void a_second_web_server(void **state)
+{
+    static const char one_web[] =
+        PAPER_HEAD "  web: {flavor: small, roles: [edge, web]}\n"
+                   "  db: {flavor: big, roles: [worker, postgres, redis], volume: {size: 50GB}}\n";
+    static const char two_web[] =
+        PAPER_HEAD "  web: {flavor: small, count: 2, roles: [edge, web]}\n"
+                   "  db: {flavor: big, roles: [worker, postgres, redis], volume: {size: 50GB}}\n";
+    _cleanup_(goal_clear) Goal one = paper_goal(one_web), two = paper_goal(two_web);
+    _cleanup_(world_clear) World before = paper_built(&one), w = paper_built(&two);
+    const json_t *told = world_find(&before, RESOURCE_HOST, "web.0", 0)->attrs;
+
+    (void)state;
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_spec",
+               json_copy(json_object_get(told, "sent_spec")));
+    paper_attr(&w, RESOURCE_HOST, "web.0", "sent_rest",
+               json_copy(json_object_get(told, "sent_rest")));
+    paper_attr(&w, RESOURCE_HOST, "web.1", "state", json_string("failed"));
+    assert_next(&two, &w, "stuck host web.1: its services did not become healthy");
+    paper_attr(&w, RESOURCE_HOST, "web.1", "state", json_string("healthy"));
+    assert_next(&two, &w, "send host web.0");
+}
+
 /* What somebody took away by hand, and atoll can't give back. */
 static void taken_by_hand(void **state)
 {
@@ -1260,6 +1285,7 @@ int main(void)
         cmocka_unit_test(failed_tier_grows),
         cmocka_unit_test(built_in_vain),
         cmocka_unit_test(one_server_at_a_time),
+        cmocka_unit_test(a_second_web_server),
         cmocka_unit_test(taken_by_hand),
         cmocka_unit_test(as_json),
     };
