@@ -74,20 +74,25 @@ def test_a_sound_backup_is_proven(t):
     d.base()
     d.pg.sql("INSERT INTO parent SELECT n, 'name ' || n FROM generate_series(2001, 3000) n")
     d.pg.sql("SELECT pg_sleep(0.5)")
-    d.pg.sql("INSERT INTO parent VALUES (10000, 'the last')")
     d.backup.catch_up(d.pg)
     d.t.atoll("backup", "audit", "--once", "--settings", d.backup.settings)
     # A tablespace elsewhere is as empty afterwards as it was before.
     for _ in range(2):
         d.drill("--at", "latest", "--tablespace", f"{t.dir}/fast={t.dir}/elsewhere")
         equal(os.listdir(f"{t.dir}/elsewhere"), [], "what is left in the tablespace's folder")
+    # PostgreSQL writes log of its own while it is idle: what may be missing is told up to the last commit.
+    last = time.monotonic()
+    d.pg.sql("INSERT INTO parent VALUES (10000, 'the last')")
+    d.backup.catch_up(d.pg)
+    d.t.atoll("backup", "audit", "--once", "--settings", d.backup.settings)
+    idle_ms = (time.monotonic() - last) * 1000
     drills, result = d.drill()
     equal(len(drills), 2, f"the end and a random moment: {result}")
     for lines in drills:
         for name in ("restore", "manifest", "collations", "indexes", "foreign_keys", "mastodon", "checksums"):
             equal(lines[name][1], "ok", f"{name}: {lines[name]}")
         check(lines["event"]["rto_ms"] > 0, f"no RTO: {lines['event']}")
-    check(0 <= drills[0]["event"]["rpo_ms"] < 5000, f"RPO: {drills[0]['event']['rpo_ms']} ms")
+    check(0 <= drills[0]["event"]["rpo_ms"] < idle_ms + 5000, f"RPO: {drills[0]['event']['rpo_ms']} ms, {idle_ms:.0f} idle")
     # It is written down, and shown.
     (shown,) = t.atoll("backup", "list", "--settings", d.backup.settings, "--json").events("backup")
     equal(shown["name"], drills[0]["event"]["base"], "which one")
