@@ -1,5 +1,6 @@
 /* Help texts and the man page, from the verb and option tables. */
 #include "cmd/cmd.h"
+#include "stream/settings.h"
 
 void cmd_help(const Verb *v, int width, Buf *out)
 {
@@ -77,6 +78,26 @@ static void man_options(Buf *out, const Opt *options)
     }
 }
 
+static void man_stream_settings(Buf *out)
+{
+    buf_str(out, ".SH SETTINGS OF THE STREAMING SERVER\n");
+    roff(out, "Given to `atoll stream` as --set NAME=VALUE, or as ATOLL_STREAM_NAME in its "
+              "environment, in capitals "
+              "and with underscores.\n");
+    for (const StreamSetting *row = stream_settings; row->name; row++) {
+        _cleanup_(buf_clear) Buf text = BUF_INIT(BUF_MAX_LINE);
+
+        buf_str(out, ".TP\n.B ");
+        roff(out, row->name);
+        buf_printf(&text, "\n%s Default: ", row->sentence);
+        stream_setting_default(row, &text);
+        buf_str(&text, "; allowed: ");
+        stream_setting_allowed(row, &text);
+        buf_str(&text, ".\n");
+        roff(out, text.p);
+    }
+}
+
 static void man_exit_status(Buf *out)
 {
     buf_str(out, ".SH EXIT STATUS\n.TP\n.B 0\nDone, or no changes.\n.TP\n.B 2\nplan "
@@ -108,6 +129,7 @@ void cmd_man(Buf *out)
     }
     buf_str(out, ".SH OPTIONS OF ALL VERBS\n");
     man_options(out, common_options);
+    man_stream_settings(out);
     man_exit_status(out);
     buf_str(out,
             ".SH FILES\n.TP\n.I island.yaml\nThe island file: `atoll reference island` documents "

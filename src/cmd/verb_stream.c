@@ -44,10 +44,16 @@ static const char *environment(void *user, const char *name)
 }
 
 /* Upstream's own tests wait for these words. */
+#define READY "Streaming API now listening on %s"
+
 static void ready(void *user, const char *where)
 {
-    (void)user;
-    printf("Streaming API now listening on %s\n", where);
+    const Cmd *c = user;
+
+    if (c->common.json)
+        log_info(READY, where);
+    else
+        printf(READY "\n", where);
     (void)fflush(stdout); /* whoever started it may not listen */
     systemd_notify("READY=1");
 }
@@ -70,8 +76,13 @@ static int run(Cmd *c, char **operands, Err *err)
         fputs(text.p, stdout);
         return 0;
     }
-    log_init("stream", c->common.verbose ? LOG_LEVEL_DEBUG : config.log_level);
-    return stream_serve(&(StreamRun){.config = &config, .stop = c->stop, .ready = ready}, err);
+    LogLevel level = c->common.verbose ? LOG_LEVEL_DEBUG : config.log_level;
+    if (c->common.json)
+        log_init_pino("streaming", level);
+    else
+        log_init("stream", level);
+    return stream_serve(&(StreamRun){.config = &config, .stop = c->stop, .ready = ready, .user = c},
+                        err);
 }
 
 const Verb verb_stream = {
@@ -86,6 +97,8 @@ const Verb verb_stream = {
         "It never writes to PostgreSQL, and to Redis only subscribed: keys. What it bounds is "
         "listed by --show-settings; each bound is counted in /metrics. --set loops=N shares its "
         "clients among N threads; to Redis, in its bounds and in its metrics it remains one.\n\n"
+        "With --json its log is what the Node server's is: an object a line, on standard "
+        "output.\n\n"
         "SIGTERM closes its clients with 1001, which makes them come back, and ends it. Under "
         "systemd it is Type=notify.",
     .options_size = sizeof(Options),

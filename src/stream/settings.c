@@ -106,13 +106,18 @@ int stream_settings_set(StreamSettings *s, const char *assignment, Err *err)
                 : err_hint(err, "`atoll stream --show-settings` lists them");
 }
 
+static void variable(const StreamSetting *row, Buf *out)
+{
+    buf_str(out, ENV_STREAM);
+    for (const char *p = row->name; *p; p++)
+        buf_char(out, (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p));
+}
+
 int stream_settings_environment(StreamSettings *s, StreamGetenv *get, void *user, Err *err)
 {
     for (const StreamSetting *row = stream_settings; row->name; row++) {
         _cleanup_(buf_clear) Buf name = BUF_INIT(256);
-        buf_str(&name, ENV_STREAM);
-        for (const char *p = row->name; *p; p++)
-            buf_char(&name, (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p));
+        variable(row, &name);
         const char *value = get(user, name.p);
         if (value && *value && set(s, row, value, err) < 0)
             return err_wrap(err, "%s", name.p);
@@ -129,5 +134,51 @@ void stream_settings_show(const StreamSettings *s, Buf *out)
         if (row->unit != UNIT_CORES || *field(&copy, row))
             (void)snprintf(number, sizeof(number), "%lld", (long long)*field(&copy, row));
         buf_printf(out, "%-30s %10s%-6s  %s\n", row->name, number, units[row->unit], row->sentence);
+    }
+}
+
+static void quantity(SettingUnit unit, int64_t v, Buf *out)
+{
+    char span[TIME_TEXT_MAX];
+
+    if (unit == UNIT_MS)
+        buf_str(out, time_span(v, span));
+    else
+        buf_printf(out, "%lld", (long long)v);
+}
+
+void stream_setting_default(const StreamSetting *row, Buf *out)
+{
+    quantity(row->unit, row->def, out);
+}
+
+void stream_setting_allowed(const StreamSetting *row, Buf *out)
+{
+    static const char *const after[] = {"", " bytes", "", ", or auto"};
+
+    quantity(row->unit, row->min, out);
+    buf_str(out, " to ");
+    quantity(row->unit, row->max, out);
+    buf_str(out, after[row->unit]);
+}
+
+void stream_settings_reference(Buf *out)
+{
+    buf_str(out,
+            "# The streaming server's bounds and intervals\n\n"
+            "`atoll stream --set NAME=VALUE`, or the variable in its environment or in Mastodon's "
+            ".env file; on an\nisland under `env:`. Made from the table that the program reads "
+            "them with: `atoll reference stream`.\nTimes are given as `30s`, `5m`, or in "
+            "milliseconds. [stream.md](stream.md) tells the rest.\n\n"
+            "| name | variable | default | allowed | what it does |\n"
+            "| --- | --- | --- | --- | --- |\n");
+    for (const StreamSetting *row = stream_settings; row->name; row++) {
+        buf_printf(out, "| `%s` | `", row->name);
+        variable(row, out);
+        buf_str(out, "` | ");
+        stream_setting_default(row, out);
+        buf_str(out, " | ");
+        stream_setting_allowed(row, out);
+        buf_printf(out, " | %s |\n", row->sentence);
     }
 }

@@ -33,3 +33,8 @@ int stream_settings_environment(StreamSettings *s, StreamGetenv *get, void *user
                                 Err *err) _must_check_;
 /* The table with its values, for people. */
 void stream_settings_show(const StreamSettings *s, Buf *out);
+/* "1 to 32, or auto", "100 ms to 1 h", "4096 to 1073741824 bytes"; and its default. */
+void stream_setting_allowed(const StreamSetting *row, Buf *out);
+void stream_setting_default(const StreamSetting *row, Buf *out);
+/* doc/stream-settings.md. */
+void stream_settings_reference(Buf *out);

@@ -244,9 +244,10 @@ def test_namespace(t):
     w.redis("DEL", *w.redis("KEYS", "cove:*"))
 
 
-def test_logs_have_no_tokens(t):
+def logged(t, *options):
+    """All that a server said of some clients, at its most talkative."""
     w = world()
-    s = start(t, LOG_LEVEL="trace")
+    s = start(t, *options, LOG_LEVEL="trace")
     a = w.account()
     Sse(s.address(), f"{BASE}/user?access_token={a.token}")
     home(w, s, a)
@@ -256,6 +257,21 @@ def test_logs_have_no_tokens(t):
     s.stop()
     for word in (a.token, "wrong-token", PASSWORD):
         check(word not in s.out(), f"{word} is in the log")
+    return s.out()
+
+
+def test_logs_have_no_tokens(t):
+    logged(t)
+
+
+def test_logs_for_a_collector(t):
+    """--json: what pino writes."""
+    ours()
+    lines = [json.loads(line) for line in logged(t, "--json").splitlines()]
+    check(READY in lines[0]["msg"] and len(lines) > 3, f"the first line: {lines}")
+    equal({(line["name"], tuple(sorted(line))) for line in lines},
+          {("streaming", ("hostname", "level", "msg", "name", "pid", "time"))}, "their fields")
+    equal({line["level"] for line in lines} - {20, 30, 40, 50}, set(), "levels")
 
 
 # ---- PostgreSQL ----

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/json.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,6 +110,36 @@ static void errno_is_kept(void **state)
     assert_int_equal(after, ENOENT);
 }
 
+static void objects_for_a_collector(void **state)
+{
+    static const struct {
+        const char *text, *msg;
+    } rows[] = {
+        {"a \"word\"", "a \"word\""}, {"\xc3\xa4", "\xc3\xa4"}, {"a\xff", "a?"}, {"a\nb", "a b"}};
+    int real_stdout = dup(STDOUT_FILENO);
+
+    (void)state;
+    log_init_pino("streaming", LOG_LEVEL_INFO);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        catch_lines();
+        (void)fflush(stdout);
+        assert_true(dup2(file, STDOUT_FILENO) >= 0);
+        log_warn("%s", rows[i].text);
+        log_debug("not this");
+        assert_true(dup2(real_stdout, STDOUT_FILENO) >= 0);
+        const char *line = caught();
+        _cleanup_json_ json_t *o = json_parse_new(line, strlen(line), NULL);
+        assert_string_equal(line + strlen(line) - 2, "}\n");
+        assert_int_equal(json_int(o, "level", 0), 40);
+        assert_string_equal(json_str(o, "name"), "streaming");
+        assert_string_equal(json_str(o, "msg"), rows[i].msg);
+        assert_true(json_int(o, "time", 0) > 1764000000000 && json_int(o, "pid", 0) == getpid());
+        assert_non_null(json_str(o, "hostname"));
+    }
+    assert_int_equal(close(real_stdout), 0);
+    log_init(NULL, LOG_LEVEL_INFO);
+}
+
 static void an_error_with_all_it_has(void **state)
 {
     (void)state;
@@ -133,6 +164,7 @@ int main(void)
         cmocka_unit_test(a_daemon_says_when_and_who),
         cmocka_unit_test(no_escape_sequence_passes),
         cmocka_unit_test(errno_is_kept),
+        cmocka_unit_test(objects_for_a_collector),
         cmocka_unit_test(an_error_with_all_it_has),
     };
     return cmocka_run_group_tests(tests, open_file, close_file);
