@@ -215,13 +215,15 @@ static bool stays(const Pool *pool, const SidekiqProcess *p)
     return p->alive && !p->quiet && !p->told;
 }
 
-/* Nobody else takes one of its queues, or it runs the schedule. */
+/* Nobody else takes one of its queues, or it runs the schedule, or can't be told to finish. */
 static bool is_keeper(const PoolServer *s, const Pool *pool, const Observed *seen)
 {
     for (size_t i = 0; i < seen->processes.len; i++) {
         const SidekiqProcess *p = &seen->processes.items[i];
         if (!p->alive || p->quiet || p->told || !pool_owns(s, p))
             continue;
+        if (p->embedded)
+            return true;
         for (size_t q = 0; q < p->queues.len; q++) {
             const char *queue = p->queues.items[q];
             bool others = false;

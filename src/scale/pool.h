@@ -78,8 +78,8 @@ int pool_in_state(const Pool *p, PoolState state);
 /* Threads of processes that take jobs and are not the pool's. */
 int pool_others(const Pool *p, const Observed *seen);
 /* The `n` that had best go: the least busy of those that are active, then the youngest; never the
- * one with the schedule, nor the last that takes some queue once the others have gone. Appends
- * names; there may be fewer. */
+ * one with the schedule, nor the last that takes some queue once the others have gone, nor one with
+ * a Sidekiq that takes no signals. Appends names; there may be fewer. */
 void pool_victims(Pool *p, const Observed *seen, size_t n, StrList *ret);
 /* Is it a process of this server? */
 bool pool_owns(const PoolServer *s, const SidekiqProcess *process);

@@ -170,7 +170,11 @@ static void observe(Scaler *s, Msec mono, Msec epoch, ScalerTick *t)
     bool gone = redis && s->had_workers && workers(&s->pool) == 0 && s->pool.servers.len > 0;
     if (redis && gone && !t->redis.text)
         (void)err_set(&t->redis, ERR_TEMPORARY, "Redis tells of no process of the pool any more");
-    o->redis_ok = redis && !s->seen.reset && !gone;
+    if (redis && s->seen.left_out && !t->redis.text)
+        (void)err_set(&t->redis, ERR_TEMPORARY,
+                      "Redis has %zu queues or processes more than are looked at (%d and %d)",
+                      s->seen.left_out, OBSERVE_QUEUES, OBSERVE_PROCESSES);
+    o->redis_ok = redis && !s->seen.reset && !gone && !s->seen.left_out;
     s->had_workers |= redis && workers(&s->pool) > 0;
     count_pool(s, mono, o);
     t->leader = redis && (s->seen.leader || !s->o.observe.lease);

@@ -196,41 +196,54 @@ static void test_victims(void **state)
             int busy;
             Msec age;
         } is[4];
-        const char *others; /* queues of a process that is not the pool's; or NULL */
+        const char *embedded; /* host of the one that takes no signals; or NULL */
+        const char *others;   /* queues of a process that is not the pool's; or NULL */
         size_t n;
         const char *want; /* names, parted by spaces */
     } rows[] = {
         {"the least busy",
          {{"w.0", "push", 3, HOUR}, {"w.1", "push", 1, HOUR}, {"w.2", "push", 2, HOUR}},
          NULL,
+         NULL,
          1,
          "w.1 "},
         {"the youngest of equals",
          {{"w.0", "push", 0, HOUR}, {"w.1", "push", 0, MINUTE}},
+         NULL,
          NULL,
          1,
          "w.1 "},
         {"never all of a queue",
          {{"w.0", "push", 0, HOUR}, {"w.1", "push", 0, MINUTE}},
          NULL,
+         NULL,
          2,
          "w.1 "},
         {"all, where others take it",
          {{"w.0", "push", 0, HOUR}, {"w.1", "push", 0, MINUTE}},
+         NULL,
          "push",
          2,
          "w.1 w.0 "},
         {"never the last of one of several",
          {{"w.0", "push pull", 0, HOUR}, {"w.1", "push", 4, HOUR}, {"w.2", "push", 5, HOUR}},
          NULL,
+         NULL,
          3,
          "w.1 w.2 "},
         {"never the schedule's",
          {{"w.0", "push scheduler", 0, HOUR}, {"w.1", "push", 9, HOUR}},
+         NULL,
          "push scheduler",
          2,
          "w.1 "},
-        {"nobody", {{"w.0", "push", 0, HOUR}}, NULL, 1, ""},
+        {"nobody", {{"w.0", "push", 0, HOUR}}, NULL, NULL, 1, ""},
+        {"never one that takes no signals",
+         {{"w.0", "push", 0, HOUR}, {"w.1", "push", 9, HOUR}},
+         "w.0",
+         NULL,
+         1,
+         "w.1 "},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Scene s;
@@ -239,7 +252,8 @@ static void test_victims(void **state)
         begin(&s);
         for (size_t k = 0; k < 4 && rows[i].is[k].host; k++) {
             server(&s, rows[i].is[k].host, rows[i].is[k].age);
-            process(&s, rows[i].is[k].host, rows[i].is[k].busy, rows[i].is[k].queues);
+            process(&s, rows[i].is[k].host, rows[i].is[k].busy, rows[i].is[k].queues)->embedded =
+                rows[i].embedded && streq(rows[i].embedded, rows[i].is[k].host);
         }
         if (rows[i].others)
             process(&s, "web.0.worker.1", 0, rows[i].others);

@@ -231,7 +231,13 @@ static void test_overdue(void **state)
 static void test_missing(void **state)
 {
     (void)state;
-    static const enum { FLUSHED, API, NO_LEASE, STALE } rows[] = {FLUSHED, API, NO_LEASE, STALE};
+    static const enum {
+        FLUSHED,
+        API,
+        NO_LEASE,
+        STALE,
+        TOO_MANY
+    } rows[] = {FLUSHED, API, NO_LEASE, STALE, TOO_MANY};
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
         Scene s;
         begin_scene(&s, 3);
@@ -252,8 +258,14 @@ static void test_missing(void **state)
             _cleanup_free_ char *identity = xasprintf("worker.%d.worker.1:10:aa", i);
             RUN(s.redis, "HSET", identity, "beat", "1000.5");
         }
+        for (int i = 0; i < OBSERVE_QUEUES && rows[k] == TOO_MANY; i++) {
+            _cleanup_free_ char *name = xasprintf("other.%d", i);
+            RUN(s.redis, "SADD", "queues", name);
+        }
         for (int i = 0; i < 5; i++) {
             turn(&s);
+            if (rows[k] == TOO_MANY)
+                assert_non_null(strstr(s.tick.redis.text, "has 1 queues or processes more"));
             if (rows[k] != NO_LEASE && s.tick.decision.desired < 3)
                 fail_msg("row %zu: %d (%s)", k, s.tick.decision.desired, s.tick.decision.reason);
         }
