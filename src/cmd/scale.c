@@ -1,4 +1,5 @@
 #include "cmd/scale.h"
+#include "base/log.h"
 #include "host/role_services.h"
 
 #include <stdio.h>
@@ -88,4 +89,29 @@ int cmd_scale_config(const Island *island, const Tier *t, ScaleConfig *c, Err *e
     for (size_t i = 0; i < ARRAY_LEN(usual) && t->scale.queues.len == 0; i++)
         add_queue(c, usual[i].name, usual[i].slo_s);
     return cmd_scale_policy(t->scale.policy, c, err);
+}
+
+void cmd_scale_say(const Cmd *c, const ScaleSay *what, ScaleSaid *said)
+{
+    char when[TIME_TEXT_MAX];
+
+    time_format(what->when, false, when);
+    if (!said->any || what->desired != said->desired || what->binding != said->binding)
+        cmd_say(c, "%s  %d%s, wanted %d: %s (%s)\n", when, what->there,
+                what->booting ? " with those that boot" : "", what->desired, what->reason,
+                scale_bindings[what->binding]);
+    for (size_t i = 0; i < what->did->len; i++)
+        cmd_say(c, "%s  %s\n", when, what->did->items[i]);
+    said->any = true;
+    said->desired = what->desired;
+    said->binding = what->binding;
+}
+
+void cmd_scale_trouble(bool *state, const char *why, const char *over)
+{
+    if (why && !*state)
+        log_warn("%s: the size is held", why);
+    else if (!why && *state)
+        log_info("%s", over);
+    *state = why != NULL;
 }

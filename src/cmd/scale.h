@@ -13,6 +13,26 @@ int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user,
                     Err *err) _must_check_;
 /* Waits until that moment (time_mono); false: a signal came. */
 bool cmd_scale_wait(const Cmd *c, Msec until);
+/* What people were told last; {0}: nothing. */
+typedef struct ScaleSaid {
+    bool any, api_away, redis_away;
+    int desired;
+    ScaleBinding binding;
+} ScaleSaid;
+typedef struct ScaleSay {
+    Msec when; /* epoch */
+    int there;
+    bool booting; /* some of them boot */
+    int desired;
+    ScaleBinding binding;
+    const char *reason;
+    const StrList *did;
+} ScaleSay;
+/* A line where the decision is not the last one, and one for each thing that was done. */
+void cmd_scale_say(const Cmd *c, const ScaleSay *what, ScaleSaid *said);
+#define SCALE_LOOKS_AGAIN "the servers can be looked at again"
+/* A trouble, once when it begins and once when it is over. `why`: NULL if there is none. */
+void cmd_scale_trouble(bool *state, const char *why, const char *over);
 /* What the island file's `scale` says of a tier of workers: its bounds, deadlines and calendar, and
  * the connections that PostgreSQL has for it. `ret` has its defaults. */
 int cmd_scale_config(const Island *island, const Tier *t, ScaleConfig *ret, Err *err) _must_check_;

@@ -3,8 +3,6 @@
 #include "cmd/scale.h"
 
 #define AGAIN 3
-#define WAIT_FIRST (15 * SECOND)
-#define WAIT_MAX (5 * MINUTE)
 
 typedef struct Tick {
     ClientsSeen seen;
@@ -34,11 +32,12 @@ typedef struct Mute {
 /* From tick to tick; a restart does without. */
 typedef struct Memory {
     ClientsLaw law;
-    ClientsDecision said;
+    ClientsDecision last;
+    ScaleSaid said;
     int again;   /* so many ticks more is asked for what is wanted */
     char *going; /* the server that was told to go, as long as it is there */
     VEC(Mute) mutes;
-    Msec act_at, wait; /* after a failure nothing is asked before act_at */
+    PoolRetry retry;
 } Memory;
 
 static void memory_clear(Memory *m)
@@ -145,24 +144,20 @@ static void act(const ScaleClients *s, Memory *m, Tick *t)
     m->again--;
     if (m->going)
         strlist_add(&t->gone, m->going);
-    (void)pool_plan.set(s->pool, t->decision.desired,
-                        t->gone.len ? (const char *const *)t->gone.items : none, 0, &t->act);
+    if (pool_plan.set(s->pool, t->decision.desired,
+                      t->gone.len ? (const char *const *)t->gone.items : none, 0, &t->act) < 0)
+        pool_failed(&m->retry, t->seen.now);
 }
 
 /* True if something can be asked for now. */
 static bool is_free(const ScaleClients *s, Memory *m, Tick *t)
 {
     int result = 0;
-    bool busy = pool_plan.busy(s->pool, &result, &t->act);
+    bool busy = pool_busy(&m->retry, &pool_plan, s->pool, t->seen.now, &result, &t->act);
 
-    if (result < 0) {
-        m->wait = m->wait ? MIN(2 * m->wait, WAIT_MAX) : WAIT_FIRST;
-        m->act_at = t->seen.now + m->wait;
+    if (result < 0)
         m->again = AGAIN;
-    } else if (!busy && t->seen.now >= m->act_at) {
-        m->wait = 0;
-    }
-    return !busy && t->seen.now >= m->act_at;
+    return !busy && !pool_waits(&m->retry, t->seen.now);
 }
 
 static void say_json(const Tick *t)
@@ -176,32 +171,30 @@ static void say_json(const Tick *t)
     cmd_json(line);
 }
 
-static void say(Cmd *c, const Tick *t, ClientsDecision *said)
+static void say(Cmd *c, const Tick *t, ScaleSaid *said)
 {
-    char when[TIME_TEXT_MAX];
-
-    if (t->api.text)
-        log_warn("%s: the size is held", t->api.text);
+    cmd_scale_trouble(&said->api_away, t->api.text, SCALE_LOOKS_AGAIN);
     if (t->act.text)
         log_warn("%s", t->act.text);
     if (c->common.json) {
         say_json(t);
         return;
     }
-    time_format(time_now(), false, when);
-    if (t->decision.desired != said->desired || t->decision.binding != said->binding)
-        cmd_say(c, "%s  %d%s, wanted %d: %s (%s)\n", when, t->seen.there,
-                t->booting ? " with those that boot" : "", t->decision.desired, t->decision.reason,
-                scale_bindings[t->decision.binding]);
-    for (size_t i = 0; i < t->did.len; i++)
-        cmd_say(c, "%s  %s\n", when, t->did.items[i]);
-    *said = t->decision;
+    cmd_scale_say(c,
+                  &(ScaleSay){.when = time_now(),
+                              .there = t->seen.there,
+                              .booting = t->booting > 0,
+                              .desired = t->decision.desired,
+                              .binding = t->decision.binding,
+                              .reason = t->decision.reason,
+                              .did = &t->did},
+                  said);
 }
 
 void scale_clients(Cmd *c, const ScaleClients *s)
 {
     /* Another may have been killed at it. */
-    _cleanup_(memory_clear) Memory m = {.said = {.desired = -1}, .again = AGAIN};
+    _cleanup_(memory_clear) Memory m = {.last = {.desired = -1}, .again = AGAIN};
 
     for (Msec at = time_mono(); cmd_scale_wait(c, at); at = MAX(at + s->every_ms, time_mono())) {
         _cleanup_(tick_clear) Tick t = {.seen = {.now = time_mono()}};
@@ -213,8 +206,9 @@ void scale_clients(Cmd *c, const ScaleClients *s)
             clients_decide(&m.law, &s->config, &t.seen, &t.decision);
             if (may_act)
                 act(s, &m, &t);
+            m.last = t.decision;
         } else {
-            t.decision = m.said;
+            t.decision = m.last;
         }
         say(c, &t, &m.said);
     }

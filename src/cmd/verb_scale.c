@@ -138,9 +138,8 @@ typedef struct Run {
     char *host, *lease, *holder;
     int port;
     FILE *record;
-    int desired; /* the last that was said */
-    ScaleBinding binding;
-    bool redis_away, api_away, said, follows;
+    ScaleSaid said;
+    bool follows;
 } Run;
 
 static void run_clear(Run *r)
@@ -361,24 +360,18 @@ static void say_json(const Run *r, const ScalerTick *t)
     cmd_json(line);
 }
 
-/* Each trouble once when it begins, and once when it is over. */
-static void trouble(bool *state, bool now, const Err *err, const char *over)
+static const char *why_not(bool ok, const Err *err)
 {
-    if (now && !*state)
-        log_warn("%s: the size is held", err->text ? err->text : "what Redis counts was reset");
-    else if (!now && *state)
-        log_info("%s", over);
-    *state = now;
+    return ok ? NULL : err->text ? err->text : "what Redis counts was reset";
 }
 
 static void say(Run *r, const ScalerTick *t)
 {
     const ScaleDecision *d = &t->decision;
-    int standing = t->seen.pool.active + t->seen.pool.booting;
-    char when[TIME_TEXT_MAX];
 
-    trouble(&r->redis_away, !t->seen.redis_ok, &t->redis, "Redis tells again");
-    trouble(&r->api_away, !t->seen.api_ok, &t->api, "the servers can be looked at again");
+    cmd_scale_trouble(&r->said.redis_away, why_not(t->seen.redis_ok, &t->redis),
+                      "Redis tells again");
+    cmd_scale_trouble(&r->said.api_away, why_not(t->seen.api_ok, &t->api), SCALE_LOOKS_AGAIN);
     if (t->act.text)
         log_warn("%s", t->act.text);
     if (t->seen.redis_ok && !t->leader && !r->follows && !r->o->dry_run)
@@ -388,16 +381,15 @@ static void say(Run *r, const ScalerTick *t)
         say_json(r, t);
         return;
     }
-    time_format((Msec)(t->seen.epoch * 1000), false, when);
-    if (!r->said || d->desired != r->desired || d->binding != r->binding)
-        cmd_say(r->c, "%s  %d%s, wanted %d: %s (%s)\n", when, standing,
-                t->seen.pool.booting ? " with those that boot" : "", d->desired, d->reason,
-                scale_bindings[d->binding]);
-    for (size_t i = 0; i < t->did.len; i++)
-        cmd_say(r->c, "%s  %s\n", when, t->did.items[i]);
-    r->said = true;
-    r->desired = d->desired;
-    r->binding = d->binding;
+    cmd_scale_say(r->c,
+                  &(ScaleSay){.when = (Msec)(t->seen.epoch * 1000),
+                              .there = t->seen.pool.active + t->seen.pool.booting,
+                              .booting = t->seen.pool.booting > 0,
+                              .desired = d->desired,
+                              .binding = d->binding,
+                              .reason = d->reason,
+                              .did = &t->did},
+                  &r->said);
 }
 
 static void follow_queues(Run *r)

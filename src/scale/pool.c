@@ -2,6 +2,9 @@
 
 #include <uthash.h>
 
+#define RETRY_FIRST (15 * SECOND)
+#define RETRY_MAX (5 * MINUTE)
+
 const char *const pool_states[POOL_STATES] = {"booting", "active", "draining",
                                               "leaving", "error",  "condemned"};
 
@@ -237,6 +240,29 @@ static bool is_keeper(const PoolServer *s, const Pool *pool, const Observed *see
         }
     }
     return false;
+}
+
+void pool_failed(PoolRetry *r, Msec now)
+{
+    r->wait = r->wait ? MIN(2 * r->wait, RETRY_MAX) : RETRY_FIRST;
+    r->at = now + r->wait;
+}
+
+bool pool_waits(const PoolRetry *r, Msec now)
+{
+    return now < r->at;
+}
+
+bool pool_busy(PoolRetry *r, const PoolDriver *driver, void *self, Msec now, int *ret_result,
+               Err *err)
+{
+    bool busy = driver->busy(self, ret_result, err);
+
+    if (*ret_result < 0)
+        pool_failed(r, now);
+    else if (!busy && !pool_waits(r, now))
+        r->wait = 0;
+    return busy;
 }
 
 void pool_judge(Pool *p, Observed *seen, PoolMemory *m, const PoolRules *rules, Msec now)

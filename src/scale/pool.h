@@ -54,6 +54,17 @@ typedef struct PoolDriver {
     bool (*busy)(void *self, int *ret_result, Err *err);
 } PoolDriver;
 
+/* After a failure nothing is asked of a driver for 15 s, then for twice as long, at most 5 min;
+ * {0}: there was none. `now` never goes back. */
+typedef struct PoolRetry {
+    Msec at, wait;
+} PoolRetry;
+void pool_failed(PoolRetry *r, Msec now);
+bool pool_waits(const PoolRetry *r, Msec now);
+/* The driver's `busy`, with its failures counted. */
+bool pool_busy(PoolRetry *r, const PoolDriver *driver, void *self, Msec now, int *ret_result,
+               Err *err);
+
 typedef struct PoolRules {
     Msec join_ms;            /* a server may be silent for so long */
     Msec drain_ms;           /* and be done with its jobs within so long, */

@@ -1,8 +1,6 @@
 #include "scale/scaler.h"
 
 #define CONDEMNED_MAX 3 /* so many in a row that never beat: the image is bad, no more are made */
-#define ACT_AGAIN_FIRST (15 * SECOND)
-#define ACT_AGAIN_MAX (5 * MINUTE)
 
 struct Scaler {
     ScalerOptions o;
@@ -18,10 +16,10 @@ struct Scaler {
     int desired;      /* what was asked for, while the driver is at it */
     int failed;       /* servers that were given up since the last one that came up */
     Msec failed_at;
-    StrList given_up;   /* these, by name and age: each counts once */
-    Msec act_at, again; /* after a failure nothing is asked before act_at */
-    bool unfinished;    /* what was begun last has failed: parts of it may be left */
-    bool quota;         /* the last failure was one of quota */
+    StrList given_up; /* these, by name and age: each counts once */
+    PoolRetry retry;
+    bool unfinished; /* what was begun last has failed: parts of it may be left */
+    bool quota;      /* the last failure was one of quota */
 };
 
 Scaler *scaler_new(const ScalerOptions *o)
@@ -260,12 +258,10 @@ static bool must_go(const PoolServer *p, ScalerTick *t)
     }
 }
 
-static void failed(Scaler *s, Msec mono, int r)
+static void failed(Scaler *s, int r)
 {
     s->unfinished = true;
     s->quota = r == -ERR_QUOTA || r == -ERR_PREFLIGHT;
-    s->again = s->again ? MIN(2 * s->again, ACT_AGAIN_MAX) : ACT_AGAIN_FIRST;
-    s->act_at = mono + s->again;
 }
 
 /* Makes and removes servers. What was begun is gone on with until all are as they should be. */
@@ -291,8 +287,10 @@ static void move_pool(Scaler *s, int more, Msec mono, ScalerTick *t)
     int r = s->o.driver->set(s->o.self, size + MAX(more, 0),
                              go.len ? (const char *const *)go.items : none, s->seen.generation,
                              &t->act);
-    if (r < 0)
-        failed(s, mono, r);
+    if (r < 0) {
+        pool_failed(&s->retry, mono);
+        failed(s, r);
+    }
 }
 
 static void act(Scaler *s, Msec mono, ScalerTick *t)
@@ -300,7 +298,7 @@ static void act(Scaler *s, Msec mono, ScalerTick *t)
     const ScaleObservation *o = &t->seen;
     int more = t->decision.desired - o->pool.active - o->pool.booting;
 
-    if (drain(s, -more, t) < 0 || mono < s->act_at || end_overdue(s, &t->act) < 0)
+    if (drain(s, -more, t) < 0 || pool_waits(&s->retry, mono) || end_overdue(s, &t->act) < 0)
         return;
     if (s->failed >= CONDEMNED_MAX)
         more = MIN(more, 1 - o->pool.booting); /* one is tried */
@@ -312,7 +310,7 @@ static int quota_now(const Scaler *s, const ScaleObservation *o, Msec mono)
 {
     int given = s->o.config->quota, live = s->pool.quota;
 
-    if (s->quota && mono < s->act_at)
+    if (s->quota && pool_waits(&s->retry, mono))
         return o->pool.active + o->pool.booting;
     return given && live ? MIN(given, live) : MAX(given, live);
 }
@@ -322,11 +320,9 @@ void scaler_tick(Scaler *s, Msec mono, Msec epoch, ScalerTick *ret)
     int result = 0;
 
     scaler_tick_clear(ret);
-    bool busy = s->o.driver->busy(s->o.self, &result, &ret->act);
+    bool busy = pool_busy(&s->retry, s->o.driver, s->o.self, mono, &result, &ret->act);
     if (result < 0)
-        failed(s, mono, result);
-    else if (!busy && mono >= s->act_at)
-        s->again = 0;
+        failed(s, result);
     observe(s, mono, epoch, ret);
     ScaleObservation *o = &ret->seen;
     o->pool.desired = busy ? s->desired : o->pool.active + o->pool.booting;
