@@ -290,7 +290,7 @@ int marker_open(const RestoreOptions *o, const RestorePlan *plan, RestoreMarker 
     return 0;
 }
 
-/* `sync`: syncfs for all that is on its disk, fsync for its names alone. */
+/* All that is on its disk. */
 static int sync_disk_of(const char *folder, Err *err)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -21,6 +21,7 @@ struct SegmentServer {
     int fd;
     char *path;
     WalReader *reader;
+    Buf file; /* the last one: its memory is used again */
     Err err;
     char last[NAME_MAX_BYTES];
 };
@@ -41,6 +42,7 @@ int segment_server_open(const char *path, WalReader *w, uid_t uid, gid_t gid, Se
     _cleanup_(segment_server_drop) SegmentServer *s = NEW(SegmentServer);
 
     s->reader = w;
+    s->file = BUF_INIT(FILE_BYTES);
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int r = address_of(path, &a, err);
     if (r < 0)
@@ -64,6 +66,7 @@ SegmentServer *segment_server_free(SegmentServer *s)
     if (s->path)
         (void)unlink(s->path); /* its folder goes too */
     free(s->path);
+    buf_clear(&s->file);
     err_clear(&s->err);
     free(s);
     return NULL;
@@ -92,38 +95,39 @@ static void set_timeouts(int fd)
     BUG_IF(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) < 0);
 }
 
-static bool send_all(int fd, const char *p, size_t n)
+/* A message's one descriptor, or -1. */
+static int descriptor_of(struct msghdr *m)
 {
-    while (n > 0) {
-        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            return false;
-        p += sent;
-        n -= (size_t)sent;
-    }
-    return true;
+    const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    int fd = -1;
+
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    return fd;
 }
 
-static bool receive_all(int fd, char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = recv(fd, p, n, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        p += got;
-        n -= (size_t)got;
-    }
-    return true;
-}
+typedef union Control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))]; /* what does not fit is closed by the kernel */
+} Control;
 
-static bool receive_name(int fd, char ret[static NAME_MAX_BYTES])
+/* The name, and where it is to be written: the first descriptor that comes. */
+static bool receive(int fd, char ret[static NAME_MAX_BYTES], int *ret_out)
 {
     for (size_t n = 0; n + 1 < NAME_MAX_BYTES; n++) {
-        if (!receive_all(fd, &ret[n], 1))
+        struct iovec part = {&ret[n], 1};
+        Control control;
+        struct msghdr m = {.msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = control.bytes,
+                           .msg_controllen = sizeof control.bytes};
+        ssize_t got = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+        int more = got > 0 ? descriptor_of(&m) : -1;
+        if (more >= 0 && *ret_out < 0)
+            *ret_out = more;
+        else if (more >= 0)
+            close(more);
+        if (got <= 0)
             return false;
         if (ret[n] == '\n') {
             ret[n] = '\0';
@@ -133,86 +137,112 @@ static bool receive_name(int fd, char ret[static NAME_MAX_BYTES])
     return false;
 }
 
-static void answer(SegmentServer *s, int fd, const char *name)
+static int write_out(int out, Str bytes, Err *err)
 {
-    _cleanup_(buf_clear) Buf file = BUF_INIT(FILE_BYTES);
-    _cleanup_(err_clear) Err err = {0};
-    char head[9] = "f";
-    int r = wal_reader_get(s->reader, name, &file, &err);
+    struct stat st;
 
+    /* Nothing that could make this wait. */
+    if (out < 0 || fstat(out, &st) < 0 || !S_ISREG(st.st_mode))
+        return err_set(err, ERR_IO, "it was not said where to write it");
+    while (bytes.n > 0) {
+        ssize_t n = write(out, bytes.p, bytes.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(err, errno == ENOSPC || errno == EDQUOT ? ERR_QUOTA : ERR_IO,
+                           "writing it: %m");
+        bytes = (Str){bytes.p + n, bytes.n - (size_t)n};
+    }
+    return 0;
+}
+
+/* 'f', 'a' or 'e'. */
+static char answer(SegmentServer *s, const char *name, int out)
+{
+    _cleanup_(err_clear) Err err = {0};
+    Timeline tli;
+
+    buf_truncate(&s->file, 0);
+    int r = wal_reader_get(s->reader, name, &s->file, &err);
+    if (r == -ERR_NOT_FOUND)
+        return 'a';
+    if (r == 0)
+        r = write_out(out, buf_as_str(&s->file), &err);
     if (r < 0) {
-        if (r != -ERR_NOT_FOUND && !s->err.kind) {
+        if (!s->err.kind) {
             (void)err_move(&s->err, &err);
             (void)err_wrap(&s->err, "the log's file %s", name);
         }
-        /* If nobody hears it, the client takes silence for the same as 'e'. */
-        (void)send_all(fd, r == -ERR_NOT_FOUND ? "a" : "e", 1);
-        return;
+        return 'e';
     }
-    Timeline tli;
     if (!history_parse(name, &tli))
         snprintf(s->last, sizeof s->last, "%s", name);
-    for (size_t i = 0; i < 8; i++)
-        head[1 + i] = (char)(file.len >> (8 * i));
-    (void)(send_all(fd, head, sizeof head) && send_all(fd, file.p, file.len)); /* the same */
+    return 'f';
 }
 
 void segment_server_turn(SegmentServer *s)
 {
     char name[NAME_MAX_BYTES];
-    int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC), out = -1;
 
     if (fd < 0)
         return;
     set_timeouts(fd);
-    if (receive_name(fd, name))
-        answer(s, fd, name);
+    if (receive(fd, name, &out)) {
+        char kind = answer(s, name, out);
+        (void)!send(fd, &kind, 1, MSG_NOSIGNAL); /* no answer is taken for 'e' */
+    }
+    if (out >= 0)
+        close(out);
     close(fd);
 }
 
-static int save(int fd, const char *path)
+static bool ask(int fd, const char *name, int out)
 {
-    unsigned char head[8];
-    uint64_t left = 0;
-    static char chunk[256 << 10];
+    _cleanup_free_ char *line = xasprintf("%s\n", name);
+    struct iovec part = {line, strlen(line)};
+    Control control = {0};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-    if (!receive_all(fd, (char *)head, sizeof head))
-        return CLIENT_FAILED;
-    for (size_t i = 0; i < 8; i++)
-        left |= (uint64_t)head[i] << (8 * i);
-    int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (out < 0)
-        return CLIENT_FAILED;
-    while (left > 0) {
-        ssize_t got = recv(fd, chunk, MIN(sizeof chunk, left), 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0 || write(out, chunk, (size_t)got) != got)
-            break;
-        left -= (uint64_t)got;
-    }
-    if (close(out) < 0 || left > 0) {
-        (void)unlink(path); /* half a file is none; PostgreSQL gives up in any case */
-        return CLIENT_FAILED;
-    }
-    return 0;
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof out);
+    memcpy(CMSG_DATA(c), &out, sizeof out);
+    return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)part.iov_len;
+}
+
+/* 'e' if there is no answer. No deadline: fetching may take as long as the store's patience; when
+ * the other side ends, the socket does. */
+static char answer_of(int fd)
+{
+    char kind = 'e';
+    ssize_t n;
+
+    do
+        n = recv(fd, &kind, 1, 0);
+    while (n < 0 && errno == EINTR);
+    return kind;
 }
 
 int segment_client(const char *socket_path, const char *name, const char *path)
 {
     struct sockaddr_un a;
     char kind = 'e';
-    _cleanup_free_ char *line = xasprintf("%s\n", name);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-    if (fd < 0 || address_of(socket_path, &a, NULL) < 0)
-        return CLIENT_FAILED;
-    int result = CLIENT_FAILED;
-    /* No deadline: fetching may take as long as the store's patience; when the other side ends, the
-     * socket does. */
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && send_all(fd, line, strlen(line)) &&
-        receive_all(fd, &kind, 1))
-        result = kind == 'f' ? save(fd, path) : kind == 'a' ? 1 : CLIENT_FAILED;
-    close(fd);
-    return result;
+    if (fd >= 0 && out >= 0 && address_of(socket_path, &a, NULL) == 0 &&
+        connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && ask(fd, name, out))
+        kind = answer_of(fd);
+    if (fd >= 0)
+        close(fd);
+    if (out >= 0 && close(out) < 0)
+        kind = 'e';
+    if (kind != 'f' && out >= 0)
+        (void)unlink(path); /* half a file is none; PostgreSQL goes by the exit status */
+    return kind == 'f' ? 0 : kind == 'a' ? 1 : CLIENT_FAILED;
 }

@@ -1,8 +1,9 @@
 /* Segments over a unix socket: what restore answers, and the client that PostgreSQL runs.
  *
- * A request is a file name and a newline; the answer is a byte ('f' found, 'a' absent by the
- * catalogue, 'e' could not be had), and behind 'f' 8 bytes of length, little-endian, and the file.
- * An answer that is cut short counts as 'e'. One client at a time, as PostgreSQL asks.
+ * A request is a file name and a newline, and with its first byte the descriptor of an empty file
+ * that is open for writing (SCM_RIGHTS, unix(7)). The answer is a byte: 'f': its bytes were written
+ * there; 'a': absent by the catalogue; 'e': could not be had, as is no answer. One client at a
+ * time, as PostgreSQL asks.
  */
 #pragma once
 #include "backup/wal.h"

@@ -94,6 +94,9 @@ static inline void wal_reader_drop(WalReader *w)
     (void)wal_reader_free(w);
 }
 DEFINE_CLEANUP(WalReader *, wal_reader_drop)
+/* The segment that `at` lies in will be asked for first: it and the next ones are fetched from now
+ * on. A hint. */
+void wal_reader_expect(WalReader *w, Timeline tli, Lsn at);
 /* A segment's bytes, exactly segment_bytes of them, in place of what *ret has; what no piece holds
  * is zero, which ends recovery there. The front of a timeline's first segment is its parent's. Or a
  * history file, appended. ERR_NOT_FOUND: the catalogue has no byte of it, certain. Any other error

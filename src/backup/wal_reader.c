@@ -29,6 +29,7 @@ struct WalReader {
     WalPieces pieces;
     Pool *pool;
     VEC(Segment *) ahead; /* oldest first */
+    Buf spare;            /* the memory of a segment that nobody needs any more */
     StrList forks, rubbish;
 };
 
@@ -68,6 +69,7 @@ WalReader *wal_reader_new(const WalReaderOptions *o)
     const PoolWork work = {worker_begin, worker_work, worker_end, w};
 
     w->o = *o;
+    w->spare = BUF_INIT(o->segment_bytes);
     wal_pieces(o->catalogue, &w->pieces);
     w->pool = pool_new(&work, o->threads ? o->threads : 4, JOBS_MAX);
     return w;
@@ -93,6 +95,7 @@ WalReader *wal_reader_free(WalReader *w)
         segment_free(w->ahead.items[i]);
     vec_clear(&w->ahead);
     vec_clear(&w->pieces);
+    buf_clear(&w->spare);
     strlist_clear(&w->forks);
     strlist_clear(&w->rubbish);
     free(w);
@@ -174,12 +177,25 @@ static void pump(WalReader *w)
     }
 }
 
-static void zero_fill(Segment *s, size_t bytes)
+static void swap(Buf *a, Buf *b)
 {
-    static const char zeros[64 << 10];
+    Buf c = *a;
 
-    while (s->bytes.len < bytes)
-        buf_add(&s->bytes, zeros, MIN(sizeof zeros, bytes - s->bytes.len));
+    *a = *b;
+    *b = c;
+}
+
+/* Zeros up to its end, if it has none yet. Memory that was used before is at hand at once; of new
+ * memory each page is a fault. */
+static void zero_fill(WalReader *w, Segment *s)
+{
+    if (s->bytes.len == w->o.segment_bytes)
+        return;
+    swap(&s->bytes, &w->spare);
+    buf_truncate(&s->bytes, 0);
+    s->bytes.max = w->o.segment_bytes; /* a caller's may have been another */
+    memset(buf_room(&s->bytes, w->o.segment_bytes), 0, w->o.segment_bytes);
+    buf_grow(&s->bytes, w->o.segment_bytes);
 }
 
 /* What of a piece counts for a segment. */
@@ -252,7 +268,7 @@ static int put_part(WalReader *w, Segment *s, const WalPiece *p, const Part *par
                              "store; `atoll backup verify` tells more, and a moment before can be "
                              "restored");
     }
-    zero_fill(s, w->o.segment_bytes);
+    zero_fill(w, s);
     memcpy(s->bytes.p + (from - s->start), bytes, to - from);
     vec_push(&s->filled, (Filled){from, to, p});
     return 0;
@@ -316,6 +332,18 @@ static void look_ahead(WalReader *w)
     }
 }
 
+void wal_reader_expect(WalReader *w, Timeline tli, Lsn at)
+{
+    Segment *s = segment_plan(w, tli, at - at % w->o.segment_bytes);
+
+    if (!s)
+        return;
+    forget_ahead(w);
+    vec_push(&w->ahead, s);
+    look_ahead(w);
+    pump(w);
+}
+
 static int get_segment(WalReader *w, Timeline tli, Lsn start, Buf *ret, Err *err)
 {
     size_t skip = 0;
@@ -349,10 +377,9 @@ static int get_segment(WalReader *w, Timeline tli, Lsn start, Buf *ret, Err *err
     vec_remove(&w->ahead, 0);
     int r = s->err.kind ? err_move(err, &s->err) : 0;
     if (r == 0) {
-        zero_fill(s, w->o.segment_bytes);
-        buf_clear(ret);
-        *ret = s->bytes;
-        s->bytes = (Buf){0};
+        zero_fill(w, s);
+        swap(ret, &s->bytes);
+        swap(&s->bytes, &w->spare);
     }
     segment_free(s);
     look_ahead(w);

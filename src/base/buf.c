@@ -89,6 +89,18 @@ void buf_add(Buf *b, const void *data, size_t n)
     b->p[b->len] = '\0';
 }
 
+char *buf_room(Buf *b, size_t n)
+{
+    return make_room(b, n) ? b->p + b->len : NULL;
+}
+
+void buf_grow(Buf *b, size_t n)
+{
+    BUG_IF(n >= b->cap - b->len);
+    b->len += n;
+    b->p[b->len] = '\0';
+}
+
 void buf_str(Buf *b, const char *s)
 {
     if (s)

@@ -44,6 +44,10 @@ void buf_add(Buf *b, const void *data, size_t n);
 void buf_str(Buf *b, const char *s); /* NULL adds nothing */
 void buf_char(Buf *b, char c);
 void buf_printf(Buf *b, const char *format, ...) _printf_(2, 3);
+/* Room for `n` bytes behind what it holds, or NULL where a buf_add of them would not fit: for who
+ * can write there at once. buf_grow says how much of it counts (0: nothing), and terminates. */
+char *buf_room(Buf *b, size_t n);
+void buf_grow(Buf *b, size_t n);
 /* Shortens to `len` bytes (which must not be more than there are). Keeps the memory. Shortening to
  * 0 starts over: `overflow` is forgotten. */
 void buf_truncate(Buf *b, size_t len);

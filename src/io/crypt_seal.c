@@ -275,17 +275,17 @@ static void frame_nonce(uint32_t index, uint8_t ret[static NONCE_BYTES])
 void crypt_frame_seal(const Secret *key, uint32_t index, Str plain, Buf *ret)
 {
     uint8_t nonce[NONCE_BYTES];
-    size_t max = plain.n + TAG_BYTES;
-    uint8_t *body = xcalloc(max, 1);
+    uint8_t *body = (uint8_t *)buf_room(ret, plain.n + TAG_BYTES);
     unsigned long long n = 0;
     Str k = secret_expose(key);
 
     BUG_IF(k.n != CRYPT_KEY_BYTES);
+    if (!body)
+        return; /* told by ret->overflow */
     frame_nonce(index, nonce);
     crypto_aead_xchacha20poly1305_ietf_encrypt(body, &n, (const uint8_t *)plain.p, plain.n, NULL, 0,
                                                NULL, nonce, (const uint8_t *)k.p);
-    buf_add(ret, body, (size_t)n);
-    free(body);
+    buf_grow(ret, (size_t)n);
 }
 
 bool crypt_frame_open(const Secret *key, uint32_t index, Str sealed, Buf *ret)
@@ -296,15 +296,15 @@ bool crypt_frame_open(const Secret *key, uint32_t index, Str sealed, Buf *ret)
 
     if (k.n != CRYPT_KEY_BYTES || sealed.n < TAG_BYTES)
         return false;
-    uint8_t *plain = xcalloc(sealed.n, 1);
+    uint8_t *plain = (uint8_t *)buf_room(ret, sealed.n - TAG_BYTES);
+    if (!plain)
+        return false;
     frame_nonce(index, nonce);
     bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(plain, &n, NULL, (const uint8_t *)sealed.p,
                                                          sealed.n, NULL, 0, nonce,
                                                          (const uint8_t *)k.p) == 0;
-    if (ok)
-        buf_add(ret, plain, (size_t)n);
-    free(plain);
-    return ok && !ret->overflow;
+    buf_grow(ret, ok ? (size_t)n : 0);
+    return ok;
 }
 
 int crypt_open(const KeyPair *key, const char *purpose, Str sealed, Buf *ret, Err *err)

@@ -43,28 +43,26 @@ static Contexts *contexts(void)
 int zip_pack(Str plain, int level, Buf *ret, Err *err)
 {
     size_t max = ZSTD_compressBound(plain.n);
-    _cleanup_free_ char *out = xrealloc(NULL, max, 1);
+    char *out = buf_room(ret, max);
+    if (!out)
+        return err_set(err, ERR_BUG, "compressed data may be larger than %zu bytes", ret->max);
     size_t n = ZSTD_compressCCtx(contexts()->pack, out, max, plain.p, plain.n, level);
 
-    if (ZSTD_isError(n))
-        return err_set(err, ERR_BUG, "compressing: %s", ZSTD_getErrorName(n));
-    buf_add(ret, out, n);
-    if (ret->overflow)
-        return err_set(err, ERR_BUG, "compressed data is larger than %zu bytes", ret->max);
-    return 0;
+    buf_grow(ret, ZSTD_isError(n) ? 0 : n);
+    return ZSTD_isError(n) ? err_set(err, ERR_BUG, "compressing: %s", ZSTD_getErrorName(n)) : 0;
 }
 
 int zip_unpack(Str packed, size_t plain_bytes, Buf *ret, Err *err)
 {
-    _cleanup_free_ char *out = xrealloc(NULL, MAX(plain_bytes, (size_t)1), 1);
+    char *out = buf_room(ret, plain_bytes);
+    if (!out)
+        return err_set(err, ERR_CORRUPT, "data is larger than %zu bytes", ret->max);
     size_t n = ZSTD_decompressDCtx(contexts()->unpack, out, plain_bytes, packed.p, packed.n);
 
+    buf_grow(ret, n == plain_bytes ? n : 0);
     if (ZSTD_isError(n))
         return err_set(err, ERR_CORRUPT, "compressed data is damaged: %s", ZSTD_getErrorName(n));
     if (n != plain_bytes)
         return err_set(err, ERR_CORRUPT, "compressed data has %zu bytes, not %zu", n, plain_bytes);
-    buf_add(ret, out, n);
-    if (ret->overflow)
-        return err_set(err, ERR_CORRUPT, "data is larger than %zu bytes", ret->max);
     return 0;
 }

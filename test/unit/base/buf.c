@@ -110,6 +110,23 @@ static void printf_keeps_errno(void **state)
     assert_int_equal(b.len, 29);
 }
 
+static void room_is_written_to_at_once(void **state)
+{
+    (void)state;
+    _cleanup_(buf_clear) Buf b = BUF_INIT(10);
+
+    buf_str(&b, "ab");
+    char *room = buf_room(&b, 8);
+    assert_non_null(room);
+    memcpy(room, "cdefghij", 8);
+    buf_grow(&b, 3);
+    assert_string_equal(b.p, "abcde");
+    assert_int_equal(b.len, 5);
+    assert_null(buf_room(&b, 6));
+    assert_true(b.overflow);
+    assert_string_equal(b.p, "abcde");
+}
+
 static void cut_keeps_what_is_behind(void **state)
 {
     (void)state;
@@ -261,6 +278,7 @@ int main(void)
         cmocka_unit_test(grows_and_is_terminated),
         cmocka_unit_test(the_cap_holds),
         cmocka_unit_test(printf_keeps_errno),
+        cmocka_unit_test(room_is_written_to_at_once),
         cmocka_unit_test(cut_keeps_what_is_behind),
         cmocka_unit_test(detach_leaves_an_empty_one),
         cmocka_unit_test(wipe_overwrites),
