@@ -422,7 +422,8 @@ static int run_once(Log *l, Err *err)
         Err *why = segment_server_error(l->server);
         if (why->kind) {
             (void)err_move(err, why); /* the hint gives the kind again */
-            return err_hint(err, "the same command goes on where it was");
+            return err_hint(err, "%sthe same command goes on where it was",
+                            err->kind == ERR_QUOTA ? "make room: " : "");
         }
         _cleanup_free_ char *words = last_words(l, fatal);
         r = restore_blame(explain_end(words, err), l->ret);

@@ -378,6 +378,12 @@ def test_wrong_keys_and_programs(t):
         try:
             result = t.atoll("restore", "--settings", s.backup.settings, "--to", f"{t.dir}/small/to", code=None)
             check(result.code != 0 and "no space" in result.err, f"no space: {result}")
+            # Room for the files, and not for a segment of the log; then for both.
+            for megabytes, code in ((got["file_bytes"] // 1000000 + 8, 8), (400, 0)):
+                subprocess.run(["mount", "-o", f"remount,size={megabytes}m", f"{t.dir}/small"], check=True)
+                result = restore(t, s.backup, "small/to", code=code)
+                check(code == 0 or "the log's file" in result.err and "make room" in result.err, str(result))
+            check(result["resumed"], "it began anew")
         finally:
             subprocess.run(["umount", f"{t.dir}/small"], check=True)
 
