@@ -105,6 +105,15 @@ static int workers(const Pool *p)
     return n;
 }
 
+/* Of those that are to stay. The last one that goes is silent before it is gone. */
+static bool any_stands(const Pool *p)
+{
+    for (size_t i = 0; i < p->servers.len; i++)
+        if (!p->servers.items[i].leaving)
+            return true;
+    return false;
+}
+
 /* It stands in the list for some turns more. */
 static void give_up(Scaler *s, const PoolServer *p, Msec mono)
 {
@@ -165,7 +174,7 @@ static void observe(Scaler *s, Msec mono, Msec epoch, ScalerTick *t)
         o->due_300 = s->seen.due_300;
     }
     /* Flushed, or another Redis: no process of servers that are there is no news of them. */
-    bool gone = redis && s->had_workers && workers(&s->pool) == 0 && s->pool.servers.len > 0;
+    bool gone = redis && s->had_workers && workers(&s->pool) == 0 && any_stands(&s->pool);
     if (redis && gone && !t->redis.text)
         (void)err_set(&t->redis, ERR_TEMPORARY, "Redis tells of no process of the pool any more");
     if (redis && s->seen.left_out && !t->redis.text)

@@ -6,7 +6,7 @@
 /* A pool that does what it is told, or not. */
 typedef struct Fake {
     char names[8][16];
-    bool error[8];
+    bool error[8], leaving[8];
     int n, sets, size, result, quota;
     char without[64];
     bool away, busy;
@@ -21,8 +21,10 @@ static int look(void *self, Pool *ret, Err *err)
         return err_set(err, ERR_TEMPORARY, "503");
     ret->quota = f->quota;
     for (int i = 0; i < f->n; i++)
-        vec_push(&ret->servers,
-                 (PoolServer){.name = xstrdup(f->names[i]), .error = f->error[i], .made = f->made});
+        vec_push(&ret->servers, (PoolServer){.name = xstrdup(f->names[i]),
+                                             .error = f->error[i],
+                                             .leaving = f->leaving[i],
+                                             .made = f->made});
     return 0;
 }
 
@@ -275,6 +277,27 @@ static void test_missing(void **state)
     }
 }
 
+/* The last server of a pool that may be empty was told to go: that its process is gone is no news
+ * of Redis, and what was begun is gone on with. */
+static void test_the_last_goes(void **state)
+{
+    (void)state;
+    Scene s;
+    begin_scene(&s, 1);
+    s.config.min = 0;
+    says(&s, 0, "0", true);
+    turn(&s);
+    assert_true(s.tick.seen.redis_ok);
+    s.pool.leaving[0] = true;
+    RUN(s.redis, "DEL", "processes", "worker.0.worker.1:10:aa");
+    int sets = s.pool.sets;
+    turn(&s);
+    assert_true(s.tick.seen.redis_ok);
+    assert_int_equal(s.pool.sets, sets + 1);
+    assert_int_equal(s.pool.size, 0);
+    end_scene(&s);
+}
+
 /* Redis away, and back: the connection is made anew. */
 static void test_redis_away(void **state)
 {
@@ -386,10 +409,11 @@ static void test_quota(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_more),    cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_missing), cmocka_unit_test(test_redis_away),
-        cmocka_unit_test(test_poison),  cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_overdue), cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_more),          cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_missing),       cmocka_unit_test(test_redis_away),
+        cmocka_unit_test(test_poison),        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_overdue),       cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_the_last_goes),
     };
     return cmocka_run_group_tests(tests, redis_begin, redis_end);
 }
