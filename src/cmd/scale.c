@@ -107,11 +107,13 @@ void cmd_scale_say(const Cmd *c, const ScaleSay *what, ScaleSaid *said)
     said->binding = what->binding;
 }
 
-void cmd_scale_trouble(bool *state, const char *why, const char *over)
+void cmd_scale_trouble(bool *state, const Err *err, const char *over)
 {
-    if (why && !*state)
-        log_warn("%s: the size is held", why);
-    else if (!why && *state)
+    if (err && err->kind == ERR_INTERRUPTED)
+        return;
+    if (err && !*state)
+        log_warn("%s: the size is held", err->text ? err->text : "what Redis counts was reset");
+    else if (!err && *state)
         log_info("%s", over);
-    *state = why != NULL;
+    *state = err != NULL;
 }

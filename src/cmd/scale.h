@@ -31,8 +31,9 @@ typedef struct ScaleSay {
 /* A line where the decision is not the last one, and one for each thing that was done. */
 void cmd_scale_say(const Cmd *c, const ScaleSay *what, ScaleSaid *said);
 #define SCALE_LOOKS_AGAIN "the servers can be looked at again"
-/* A trouble, once when it begins and once when it is over. `why`: NULL if there is none. */
-void cmd_scale_trouble(bool *state, const char *why, const char *over);
+/* A trouble, once when it begins and once when it is over. `err`: NULL if there is none; that
+ * somebody interrupted is none. */
+void cmd_scale_trouble(bool *state, const Err *err, const char *over);
 /* What the island file's `scale` says of a tier of workers: its bounds, deadlines and calendar, and
  * the connections that PostgreSQL has for it. `ret` has its defaults. */
 int cmd_scale_config(const Island *island, const Tier *t, ScaleConfig *ret, Err *err) _must_check_;

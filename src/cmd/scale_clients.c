@@ -173,7 +173,7 @@ static void say_json(const Tick *t)
 
 static void say(Cmd *c, const Tick *t, ScaleSaid *said)
 {
-    cmd_scale_trouble(&said->api_away, t->api.text, SCALE_LOOKS_AGAIN);
+    cmd_scale_trouble(&said->api_away, t->api.kind ? &t->api : NULL, SCALE_LOOKS_AGAIN);
     if (t->act.text)
         log_warn("%s", t->act.text);
     if (c->common.json) {

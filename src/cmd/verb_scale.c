@@ -360,18 +360,13 @@ static void say_json(const Run *r, const ScalerTick *t)
     cmd_json(line);
 }
 
-static const char *why_not(bool ok, const Err *err)
-{
-    return ok ? NULL : err->text ? err->text : "what Redis counts was reset";
-}
-
 static void say(Run *r, const ScalerTick *t)
 {
     const ScaleDecision *d = &t->decision;
 
-    cmd_scale_trouble(&r->said.redis_away, why_not(t->seen.redis_ok, &t->redis),
+    cmd_scale_trouble(&r->said.redis_away, t->seen.redis_ok ? NULL : &t->redis,
                       "Redis tells again");
-    cmd_scale_trouble(&r->said.api_away, why_not(t->seen.api_ok, &t->api), SCALE_LOOKS_AGAIN);
+    cmd_scale_trouble(&r->said.api_away, t->seen.api_ok ? NULL : &t->api, SCALE_LOOKS_AGAIN);
     if (t->act.text)
         log_warn("%s", t->act.text);
     if (t->seen.redis_ok && !t->leader && !r->follows && !r->o->dry_run)
