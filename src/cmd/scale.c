@@ -96,13 +96,12 @@ void cmd_scale_say(const Cmd *c, const ScaleSay *what, ScaleSaid *said)
     char when[TIME_TEXT_MAX];
 
     time_format(what->when, false, when);
-    if (!said->any || what->desired != said->desired || what->binding != said->binding)
+    if (what->desired != said->desired || what->binding != said->binding)
         cmd_say(c, "%s  %d%s, wanted %d: %s (%s)\n", when, what->there,
                 what->booting ? " with those that boot" : "", what->desired, what->reason,
                 scale_bindings[what->binding]);
     for (size_t i = 0; i < what->did->len; i++)
         cmd_say(c, "%s  %s\n", when, what->did->items[i]);
-    said->any = true;
     said->desired = what->desired;
     said->binding = what->binding;
 }

@@ -13,9 +13,9 @@ int cmd_scale_lines(FILE *from, const char *name, ScaleEach *each, void *user,
                     Err *err) _must_check_;
 /* Waits until that moment (time_mono); false: a signal came. */
 bool cmd_scale_wait(const Cmd *c, Msec until);
-/* What people were told last; {0}: nothing. */
+/* What people were told last; a desired of -1: nothing. */
 typedef struct ScaleSaid {
-    bool any, api_away, redis_away;
+    bool api_away, redis_away;
     int desired;
     ScaleBinding binding;
 } ScaleSaid;

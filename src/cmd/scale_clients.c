@@ -194,7 +194,8 @@ static void say(Cmd *c, const Tick *t, ScaleSaid *said)
 void scale_clients(Cmd *c, const ScaleClients *s)
 {
     /* Another may have been killed at it. */
-    _cleanup_(memory_clear) Memory m = {.last = {.desired = -1}, .again = AGAIN};
+    _cleanup_(memory_clear)
+        Memory m = {.last = {.desired = -1}, .said = {.desired = -1}, .again = AGAIN};
 
     for (Msec at = time_mono(); cmd_scale_wait(c, at); at = MAX(at + s->every_ms, time_mono())) {
         _cleanup_(tick_clear) Tick t = {.seen = {.now = time_mono()}};

@@ -440,7 +440,7 @@ static void follow_clients(Run *r)
 static int run(Cmd *c, char **operands, Err *err)
 {
     (void)operands; /* none */
-    _cleanup_(run_clear) Run r = {.c = c, .o = c->options};
+    _cleanup_(run_clear) Run r = {.c = c, .o = c->options, .said = {.desired = -1}};
 
     int k = open_all(&r, err);
     if (k < 0)
