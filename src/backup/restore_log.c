@@ -517,9 +517,11 @@ static int recover(Log *l, Err *err)
     _cleanup_(wal_reader_drop) WalReader *reader = wal_reader_new(&wal);
 
     int r = segment_server_open(path, reader, uid, gid, &l->server, err);
-    wal_reader_expect(reader, o->choice->base->tli, o->choice->base->start); /* PostgreSQL starts */
-    if (r == 0)
+    if (r == 0) {
+        /* While PostgreSQL starts. */
+        wal_reader_expect(reader, o->choice->base->tli, o->choice->base->start);
         r = run_recovery(l, err);
+    }
     if (r == 0)
         r = ask_server(l, err);
     if (r == 0)

@@ -332,14 +332,22 @@ static void look_ahead(WalReader *w)
     }
 }
 
-void wal_reader_expect(WalReader *w, Timeline tli, Lsn at)
+/* From here on. False: no byte of it was stored, and all stays as it is. */
+static bool go_to(WalReader *w, Timeline tli, Lsn start)
 {
-    Segment *s = segment_plan(w, tli, at - at % w->o.segment_bytes);
+    Segment *s = segment_plan(w, tli, start);
 
     if (!s)
-        return;
+        return false;
     forget_ahead(w);
     vec_push(&w->ahead, s);
+    return true;
+}
+
+void wal_reader_expect(WalReader *w, Timeline tli, Lsn at)
+{
+    if (!go_to(w, tli, at - at % w->o.segment_bytes))
+        return;
     look_ahead(w);
     pump(w);
 }
@@ -352,11 +360,8 @@ static int get_segment(WalReader *w, Timeline tli, Lsn start, Buf *ret, Err *err
            (w->ahead.items[skip]->tli != tli || w->ahead.items[skip]->start != start))
         skip++;
     if (skip == w->ahead.len) {
-        Segment *s = segment_plan(w, tli, start);
-        if (!s)
+        if (!go_to(w, tli, start))
             return err_set(err, ERR_NOT_FOUND, "no byte of it was stored");
-        forget_ahead(w);
-        vec_push(&w->ahead, s);
         skip = 0;
     }
     look_ahead(w);
