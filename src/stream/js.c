@@ -154,21 +154,6 @@ static const char *copy_wide(Buf *out, const char *at, const char *end)
     return at + (n ? n : bad);
 }
 
-/* Room for n bytes beside the last NUL: then they may be written without asking. */
-static bool reserve(Buf *b, size_t n)
-{
-    if (b->cap > b->len && b->cap - b->len > n)
-        return true;
-    if (b->overflow || n > b->max - b->len) {
-        b->overflow = true;
-        return false;
-    }
-    size_t cap = MAX(b->len + n + 1, MIN(b->cap * 2, b->max));
-    b->p = xrealloc(b->cap ? b->p : NULL, cap, 1);
-    b->cap = cap;
-    return true;
-}
-
 static inline void put(Buf *b, char c)
 {
     if (b->cap - b->len > 1)
@@ -208,9 +193,9 @@ static inline size_t first_of(uint64_t bits)
 /* Copies plain bytes, of which most of a message is, eight at a time. */
 static const char *copy_plain(Buf *out, const char *p, const char *end)
 {
-    if (!reserve(out, (size_t)(end - p) + 8))
+    char *o = buf_room(out, (size_t)(end - p) + 8);
+    if (!o)
         return end; /* what is read is given up for the overflow */
-    char *o = out->p + out->len;
     while (end - p >= 8) {
         uint64_t w;
         memcpy(&w, p, 8);
@@ -620,7 +605,7 @@ static bool document(Js *js, Str text)
     js->again = false;
     js->nodes.len = js->members.len = 0;
     buf_truncate(&js->out, 0);
-    if (text.n >= js->out.max || !reserve(&js->out, text.n + text.n / 4 + 64))
+    if (text.n >= js->out.max || !buf_room(&js->out, text.n + text.n / 4 + 64))
         return false;
     bool ok = value(js, JS_DEPTH, 0, 0);
     js->out.p[js->out.len] = '\0';
@@ -784,10 +769,10 @@ void js_quote(Buf *out, Str text)
 
 void js_quote_again(Buf *out, Str text)
 {
-    if (!reserve(out, text.n * 2 + 10))
-        return;
     const char *p = text.p, *end = p + text.n;
-    char *o = out->p + out->len;
+    char *o = buf_room(out, text.n * 2 + 10);
+    if (!o)
+        return;
     *o++ = '"';
     while (end - p >= 8) {
         uint64_t w;
